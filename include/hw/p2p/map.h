@@ -1,0 +1,141 @@
+/*
+ * Window map: from guest physical vectors to bus vectors
+ *
+ * Concepts
+ *   A *window* is a range of guest physical addresses that an initiator may
+ *   be allowed to reach: guest RAM, or a shared range of a target's BAR.
+ *   An *initiator* is a small number; windows hold a bit mask of those who
+ *   may read and of those who may write.
+ *   A *map* is an immutable snapshot of windows.  It never changes after
+ *   p2p_map_new(), so any number of threads may translate with it at once,
+ *   without a lock; whoever replaces a map decides when the old one is freed
+ *   (QEMU: RCU).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_P2P_MAP_H
+#define HW_P2P_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <glib.h>
+#include "hw/p2p/vec.h"
+
+/* Initiators of one map are numbered 0 .. P2P_MAX_INITIATORS - 1. */
+#define P2P_MAX_INITIATORS 64
+
+/* The owner of a window that belongs to no member: guest RAM. */
+#define P2P_NO_OWNER UINT16_MAX
+
+typedef enum P2PWindowKind {
+    P2P_WINDOW_RAM,
+    P2P_WINDOW_IO,
+} P2PWindowKind;
+
+typedef struct P2PWindow {
+    P2PGuestAddr gpa;   /* first byte */
+    uint64_t size;      /* bytes, never 0; gpa + size - 1 does not wrap */
+    P2PBusAddr bus;     /* bus address of the first byte */
+    P2PHostAddr host;   /* the same byte for the CPU; NULL: not mappable */
+    uint64_t readers;   /* bit i: initiator i may read */
+    uint64_t writers;   /* bit i: initiator i may write */
+    uint16_t owner;     /* initiator number of the target, or P2P_NO_OWNER */
+    uint8_t kind;       /* P2PWindowKind */
+    bool revoked;       /* was here and has gone: -ESTALE for everybody */
+} P2PWindow;
+
+_Static_assert(sizeof(P2PWindow) <= 64, "a window costs a cache line at most");
+
+typedef struct P2PMap P2PMap;
+
+typedef enum P2PFaultReason {
+    P2P_FAULT_NONE,
+    P2P_FAULT_UNMAPPED,       /* -EFAULT: no window holds this address */
+    P2P_FAULT_NOT_GRANTED,    /* -EACCES: neither read nor write allowed */
+    P2P_FAULT_READ_DENIED,    /* -EACCES: the initiator may only write */
+    P2P_FAULT_WRITE_DENIED,   /* -EACCES: the initiator may only read */
+    P2P_FAULT_REVOKED,        /* -ESTALE: the window has gone */
+    P2P_FAULT_NO_SPACE,       /* -ENOSPC: the result does not fit */
+    P2P_FAULT_ZERO_LENGTH,    /* -EINVAL, as all that follow */
+    P2P_FAULT_WRAPS,          /* the entry ends beyond 2^64 */
+    P2P_FAULT_BAD_FLAGS,      /* unknown flag, no direction, IO and RAM */
+    P2P_FAULT_WRONG_KIND,     /* must-be-io on RAM, must-be-ram on a BAR */
+    P2P_FAULT_NO_INITIATOR,   /* not an initiator number */
+    P2P_FAULT_NOT_MAPPABLE,   /* the CPU has no mapping of this window */
+    P2P_FAULT_SPLIT,          /* CPU access across two windows */
+    P2P_FAULT__MAX
+} P2PFaultReason;
+
+typedef struct P2PFault {
+    size_t index;            /* of the entry; n if it is the whole vector */
+    P2PGuestAddr addr;       /* first address that cannot be used */
+    P2PFaultReason reason;
+} P2PFault;
+
+/*
+ * p2p_map_new: build a snapshot.
+ *
+ * @windows: @n windows in any order; copied
+ * @cpu_initiators: bit i set: initiator i is a device model inside QEMU, its
+ *     I/O entries get P2P_MAP_CPU; others get P2P_MAP_THRU_HOST_BRIDGE
+ * @error: set to G_IO_ERROR_INVALID_ARGUMENT or G_IO_ERROR_EXISTS when a
+ *     window is empty, wraps, names a bad owner or overlaps another one
+ *
+ * Returns the map, to be freed with p2p_map_free(), or NULL. No window at all
+ * is a valid map.
+ */
+P2PMap *p2p_map_new(const P2PWindow *windows, size_t n,
+                    uint64_t cpu_initiators, GError **error);
+void p2p_map_free(P2PMap *map);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(P2PMap, p2p_map_free)
+
+/* The windows of @map in ascending order of their addresses. */
+size_t p2p_map_size(const P2PMap *map);
+const P2PWindow *p2p_map_window(const P2PMap *map, size_t i);
+
+/* The window that holds @addr, or NULL. */
+const P2PWindow *p2p_map_find(const P2PMap *map, P2PGuestAddr addr);
+
+/*
+ * p2p_translate: guest physical vector to bus vector, all or nothing.
+ *
+ * @initiator: number of the function that will issue the DMA
+ * @in: @n entries; @n may be 0, which translates to nothing
+ * @out: room for *@m entries; may be NULL if *@m is 0
+ * @m: in: room in @out; out: entries written, or with -ENOSPC the number
+ *     that is needed, or 0 with every other error
+ * @fault: what is wrong and where; written on failure only; may be NULL
+ *
+ * An entry that crosses windows is split. Neighbours that are contiguous on
+ * the bus and equal in flags are merged, unless one of them says no-merge or
+ * the sum exceeds UINT32_MAX bytes. On failure @out holds nothing of use.
+ * With several faults the first in order of entries, then of addresses, is
+ * told; -ENOSPC only when there is no other.
+ *
+ * Returns 0, -EFAULT, -EACCES, -ESTALE, -ENOSPC or -EINVAL. Takes no lock,
+ * allocates nothing, may be called by any thread.
+ */
+int p2p_translate(const P2PMap *map, unsigned initiator,
+                  const P2PGuestVec *in, size_t n,
+                  P2PBusVec *out, size_t *m, P2PFault *fault);
+
+/*
+ * p2p_map_cpu_access: the one way from an entry to a CPU pointer.
+ *
+ * Fails with P2P_FAULT_NOT_MAPPABLE (-EINVAL) unless the whole @entry lies in
+ * one window that has a host address, and in every case in which
+ * p2p_translate() fails. Dereferencing the result of an I/O window needs a
+ * guard against SIGBUS: the device may stop decoding at any time.
+ */
+int p2p_map_cpu_access(const P2PMap *map, unsigned initiator,
+                       const P2PGuestVec *entry, P2PHostAddr *host,
+                       P2PFault *fault);
+
+/* Short English text and errno (positive) of a reason; never NULL. */
+const char *p2p_fault_reason_str(P2PFaultReason reason);
+int p2p_fault_reason_errno(P2PFaultReason reason);
+
+/* "thru-host-bridge" etc., as in Linux and in query-p2p; never NULL. */
+const char *p2p_map_type_str(P2PMapType type);
+
+#endif /* HW_P2P_MAP_H */
