@@ -35,7 +35,7 @@ typedef enum P2PWindowKind {
 typedef struct P2PWindow {
     P2PGuestAddr gpa;   /* first byte */
     uint64_t size;      /* bytes, never 0; gpa + size - 1 does not wrap */
-    P2PBusAddr bus;     /* bus address of the first byte */
+    P2PBusAddr bus;     /* of the first byte; bus + size - 1 does not wrap */
     P2PHostAddr host;   /* the same byte for the CPU; NULL: not mappable */
     uint64_t readers;   /* bit i: initiator i may read */
     uint64_t writers;   /* bit i: initiator i may write */
@@ -57,7 +57,7 @@ typedef enum P2PFaultReason {
     P2P_FAULT_REVOKED,        /* -ESTALE: the window has gone */
     P2P_FAULT_NO_SPACE,       /* -ENOSPC: the result does not fit */
     P2P_FAULT_ZERO_LENGTH,    /* -EINVAL, as all that follow */
-    P2P_FAULT_WRAPS,          /* the entry ends beyond 2^64 */
+    P2P_FAULT_WRAPS,          /* the entry ends beyond 2^64; at 2^64 is fine */
     P2P_FAULT_BAD_FLAGS,      /* unknown flag, no direction, IO and RAM */
     P2P_FAULT_WRONG_KIND,     /* must-be-io on RAM, must-be-ram on a BAR */
     P2P_FAULT_NO_INITIATOR,   /* not an initiator number */
@@ -68,9 +68,18 @@ typedef enum P2PFaultReason {
 
 typedef struct P2PFault {
     size_t index;            /* of the entry; n if it is the whole vector */
-    P2PGuestAddr addr;       /* first address that cannot be used */
+    P2PGuestAddr addr;       /* first that cannot be used; 0 if index is n */
     P2PFaultReason reason;
 } P2PFault;
+
+/* The errors of p2p_map_new(). */
+#define P2P_MAP_ERROR p2p_map_error_quark()
+GQuark p2p_map_error_quark(void);
+
+typedef enum P2PMapError {
+    P2P_MAP_ERROR_INVALID,   /* empty, wraps, or a bad owner or kind */
+    P2P_MAP_ERROR_OVERLAP,   /* two windows hold the same address */
+} P2PMapError;
 
 /*
  * p2p_map_new: build a snapshot.
@@ -78,8 +87,9 @@ typedef struct P2PFault {
  * @windows: @n windows in any order; copied
  * @cpu_initiators: bit i set: initiator i is a device model inside QEMU, its
  *     I/O entries get P2P_MAP_CPU; others get P2P_MAP_THRU_HOST_BRIDGE
- * @error: set to G_IO_ERROR_INVALID_ARGUMENT or G_IO_ERROR_EXISTS when a
- *     window is empty, wraps, names a bad owner or overlaps another one
+ * @error: P2P_MAP_ERROR_INVALID when a window is empty, wraps, or names a bad
+ *     kind or owner (RAM belongs to nobody); P2P_MAP_ERROR_OVERLAP when two
+ *     windows hold the same guest physical address
  *
  * Returns the map, to be freed with p2p_map_free(), or NULL. No window at all
  * is a valid map.
@@ -101,7 +111,7 @@ const P2PWindow *p2p_map_find(const P2PMap *map, P2PGuestAddr addr);
  *
  * @initiator: number of the function that will issue the DMA
  * @in: @n entries; @n may be 0, which translates to nothing
- * @out: room for *@m entries; may be NULL if *@m is 0
+ * @out: room for *@m entries, not overlapping @in; may be NULL if *@m is 0
  * @m: in: room in @out; out: entries written, or with -ENOSPC the number
  *     that is needed, or 0 with every other error
  * @fault: what is wrong and where; written on failure only; may be NULL
@@ -110,7 +120,10 @@ const P2PWindow *p2p_map_find(const P2PMap *map, P2PGuestAddr addr);
  * the bus and equal in flags are merged, unless one of them says no-merge or
  * the sum exceeds UINT32_MAX bytes. On failure @out holds nothing of use.
  * With several faults the first in order of entries, then of addresses, is
- * told; -ENOSPC only when there is no other.
+ * told; -ENOSPC only when there is no other. What an entry says of itself
+ * (length, wrap, flags, in this order) goes before what its first window says,
+ * and at one address: unmapped, revoked, not granted or denied, wrong kind. An
+ * @initiator that is none fails even an empty vector.
  *
  * Returns 0, -EFAULT, -EACCES, -ESTALE, -ENOSPC or -EINVAL. Takes no lock,
  * allocates nothing, may be called by any thread.
@@ -122,10 +135,14 @@ int p2p_translate(const P2PMap *map, unsigned initiator,
 /*
  * p2p_map_cpu_access: the one way from an entry to a CPU pointer.
  *
- * Fails with P2P_FAULT_NOT_MAPPABLE (-EINVAL) unless the whole @entry lies in
- * one window that has a host address, and in every case in which
- * p2p_translate() fails. Dereferencing the result of an I/O window needs a
- * guard against SIGBUS: the device may stop decoding at any time.
+ * Fails as p2p_translate() of this one entry would; then with
+ * P2P_FAULT_NOT_MAPPABLE if its first window has no host address, and with
+ * P2P_FAULT_SPLIT if it does not end in this window, for the mappings of two
+ * windows need not be neighbours. @host is written on success only, @fault on
+ * failure only; @fault may be NULL.
+ *
+ * Returns 0 or a negative errno. Dereferencing the result of an I/O window
+ * needs a guard against SIGBUS: the device may stop decoding at any time.
  */
 int p2p_map_cpu_access(const P2PMap *map, unsigned initiator,
                        const P2PGuestVec *entry, P2PHostAddr *host,
