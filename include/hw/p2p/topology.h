@@ -17,10 +17,10 @@
 /* The usual letters of topology matrices. */
 typedef enum P2PPathClass {
     P2P_PATH_SELF,     /* X: the same function */
-    P2P_PATH_PIX,      /* one switch, or functions of one device below a port */
+    P2P_PATH_PIX,      /* one switch, or one device below a port */
     P2P_PATH_PXB,      /* several switches, not the root complex */
     P2P_PATH_PHB,      /* one host bridge */
-    P2P_PATH_NODE,     /* two host bridges of one NUMA node, or none is told */
+    P2P_PATH_NODE,     /* two host bridges of one NUMA node, or of untold ones */
     P2P_PATH_SYS,      /* across NUMA nodes */
     P2P_PATH_UNKNOWN,  /* could not be read */
     P2P_PATH__MAX
