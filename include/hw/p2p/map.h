@@ -152,7 +152,4 @@ int p2p_map_cpu_access(const P2PMap *map, unsigned initiator,
 const char *p2p_fault_reason_str(P2PFaultReason reason);
 int p2p_fault_reason_errno(P2PFaultReason reason);
 
-/* "thru-host-bridge" etc., as in Linux and in query-p2p; never NULL. */
-const char *p2p_map_type_str(P2PMapType type);
-
 #endif /* HW_P2P_MAP_H */

@@ -26,6 +26,9 @@ typedef enum P2PMapType {
     P2P_MAP__MAX
 } P2PMapType;
 
+/* "thru-host-bridge" etc., as in Linux and in query-p2p; never NULL. */
+const char *p2p_map_type_str(P2PMapType type);
+
 /* Set by the caller; the first two are carried over to the result. */
 #define P2P_VEC_READ         (1u << 0)  /* the device reads this memory */
 #define P2P_VEC_WRITE        (1u << 1)  /* the device writes this memory */
