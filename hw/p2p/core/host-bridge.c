@@ -197,8 +197,7 @@ bool p2p_host_bridge_routes(const char *sysroot, const char *a, const char *b,
         *why = g_steal_pointer(&bridge);
     } else {
         *why = g_strdup_printf("%s, and the CPU (%s) is not known as an AMD "
-                               "Zen: put both functions under one PCIe switch",
-                               bridge, name);
+                               "Zen", bridge, name);
     }
     return routes;
 }

@@ -11,8 +11,8 @@
 /*
  * @sysroot: prefix of "/sys" and "/proc"
  * @a, @b: root buses of the two host bridges, "dddd:bb"; may be equal
- * @why: set in either case, to a clause that names what decided and, if it is
- *     a refusal, the way out; the caller frees it
+ * @why: set in either case, to a clause that names what decided; the caller
+ *     frees it
  */
 bool p2p_host_bridge_routes(const char *sysroot, const char *a, const char *b,
                             char **why);

@@ -122,6 +122,7 @@ static void judge(const char *sysroot, const P2PPciChain *initiator,
     unsigned shared = shared_length(initiator, target);
     g_autofree char *detour = NULL;
     g_autofree char *bridge = NULL;
+    const char *way_out;
 
     path->path_class = classify(sysroot, initiator, target, shared);
     path->routed_by_root_complex =
@@ -140,7 +141,9 @@ static void judge(const char *sysroot, const P2PPciChain *initiator,
     }
     path->map_type = path->routed_by_root_complex ? P2P_MAP_THRU_HOST_BRIDGE
                                                   : P2P_MAP_NOT_SUPPORTED;
-    path->reason = g_strdup_printf("%s; %s", detour, bridge);
+    way_out = !path->routed_by_root_complex && shared == 0
+              ? ": put both functions under one PCIe switch" : "";
+    path->reason = g_strdup_printf("%s; %s%s", detour, bridge, way_out);
 }
 
 void p2p_topology_path(const char *sysroot, const char *initiator,

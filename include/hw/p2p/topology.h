@@ -20,7 +20,7 @@ typedef enum P2PPathClass {
     P2P_PATH_PIX,      /* one switch, or one device below a port */
     P2P_PATH_PXB,      /* several switches, not the root complex */
     P2P_PATH_PHB,      /* one host bridge */
-    P2P_PATH_NODE,     /* two host bridges of one NUMA node, or of untold ones */
+    P2P_PATH_NODE,     /* two host bridges of one NUMA node, or no node told */
     P2P_PATH_SYS,      /* across NUMA nodes */
     P2P_PATH_UNKNOWN,  /* could not be read */
     P2P_PATH__MAX
@@ -51,8 +51,8 @@ typedef struct P2PPath {
  * @path: filled in; p2p_path_clear() it
  *
  * Never fails: what cannot be read gives P2P_PATH_UNKNOWN or
- * P2P_MAP_NOT_SUPPORTED, and a reason that says what was missing. Without root's
- * rights no ACS setting can be read. May be called by any thread.
+ * P2P_MAP_NOT_SUPPORTED, and a reason that says what was missing. An ACS
+ * setting can be read with root's rights only. May be called by any thread.
  */
 void p2p_topology_path(const char *sysroot, const char *initiator,
                        const char *target, P2PPath *path);
