@@ -1,0 +1,439 @@
+/*
+ * A register-level NVMe driver for tests, as a libqtest client
+ *
+ * References are to the NVM Express Base Specification, revision 1.4.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "standard-headers/linux/pci_regs.h"
+#include "block/nvme.h"
+#include "nvme-driver.h"
+
+#define CLASS_NVME    0x010802  /* mass storage, NVM, NVMe I/O controller */
+#define DOORBELLS     0x1000    /* 3.1.23 */
+#define QUEUE_ENTRIES 16
+#define NAMESPACE     1
+#define ADMIN         0
+#define IO            1
+
+/* The pages of the driver's guest RAM, in order */
+enum {
+    RAM_QUEUES,        /* submission and completion of ADMIN, then of IO */
+    RAM_DATA = 4,      /* of administration commands */
+    RAM_PRP_LIST,
+    RAM_PAGES,
+};
+
+QEMU_BUILD_BUG_ON(RAM_PAGES * QNVME_PAGE != QNVME_RAM_SIZE);
+QEMU_BUILD_BUG_ON((QNVME_MAX_PAGES - 1) * sizeof(uint64_t) > QNVME_PAGE);
+
+typedef struct Queue {
+    uint16_t id;
+    P2PGuestAddr submission;
+    P2PGuestAddr completion;
+    uint16_t tail;
+    uint16_t head;
+    bool phase;       /* of the next completion */
+} Queue;
+
+struct QNvme {
+    GuestPci pci;
+    P2PGuestAddr registers;
+    P2PGuestAddr ram;
+    uint32_t doorbell_stride;  /* bytes */
+    bool enabled;
+    uint16_t next_cid;
+    Queue queue[2];
+    QNvmeInfo info;
+};
+
+G_DEFINE_QUARK(qnvme-error-quark, qnvme_error)
+
+static uint32_t reg_read(const QNvme *nvme, unsigned offset)
+{
+    return qtest_readl(nvme->pci.qts, nvme->registers.gpa + offset);
+}
+
+static void reg_write(const QNvme *nvme, unsigned offset, uint32_t value)
+{
+    qtest_writel(nvme->pci.qts, nvme->registers.gpa + offset, value);
+}
+
+/* 3.1: 64-bit registers may be read and written as two halves. */
+static uint64_t reg_read64(const QNvme *nvme, unsigned offset)
+{
+    return reg_read(nvme, offset) | (uint64_t)reg_read(nvme, offset + 4) << 32;
+}
+
+/* The low half last: it holds the enable bits of CMBMSC. */
+static void reg_write64(const QNvme *nvme, unsigned offset, uint64_t value)
+{
+    reg_write(nvme, offset + 4, value >> 32);
+    reg_write(nvme, offset, value);
+}
+
+static P2PGuestAddr ram_page(const QNvme *nvme, unsigned page)
+{
+    return (P2PGuestAddr) { nvme->ram.gpa + page * QNVME_PAGE };
+}
+
+static gint64 deadline(void)
+{
+    return g_get_monotonic_time() + QNVME_TIMEOUT_S * G_USEC_PER_SEC;
+}
+
+/* Each poll costs a round trip to QEMU, which is pause enough. */
+static bool wait_ready(const QNvme *nvme, bool ready)
+{
+    gint64 end = deadline();
+
+    while (NVME_CSTS_RDY(reg_read(nvme, NVME_REG_CSTS)) != ready) {
+        if (g_get_monotonic_time() > end) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void ring(const QNvme *nvme, const Queue *queue, bool completion,
+                 uint16_t value)
+{
+    unsigned index = 2 * queue->id + completion;
+
+    reg_write(nvme, DOORBELLS + index * nvme->doorbell_stride, value);
+}
+
+static int wait_completion(const QNvme *nvme, Queue *queue, NvmeCqe *cqe)
+{
+    uint64_t gpa = queue->completion.gpa + queue->head * sizeof(*cqe);
+    gint64 end = deadline();
+
+    do {
+        uint16_t status = qtest_readw(nvme->pci.qts,
+                                      gpa + offsetof(NvmeCqe, status));
+
+        if ((status & 1) == queue->phase) {
+            qtest_memread(nvme->pci.qts, gpa, cqe, sizeof(*cqe));
+            return 0;
+        }
+    } while (g_get_monotonic_time() < end);
+
+    return -ETIMEDOUT;
+}
+
+/* Fills in the command's id; returns as qnvme_io() does. */
+static int execute(QNvme *nvme, unsigned which, NvmeCmd *cmd)
+{
+    Queue *queue = &nvme->queue[which];
+    uint16_t cid = nvme->next_cid++;
+    NvmeCqe cqe;
+    int ret;
+
+    cmd->cid = cpu_to_le16(cid);
+    qtest_memwrite(nvme->pci.qts,
+                   queue->submission.gpa + queue->tail * sizeof(*cmd),
+                   cmd, sizeof(*cmd));
+    queue->tail = (queue->tail + 1) % QUEUE_ENTRIES;
+    ring(nvme, queue, false, queue->tail);
+
+    ret = wait_completion(nvme, queue, &cqe);
+    if (ret) {
+        return ret;
+    }
+    queue->head = (queue->head + 1) % QUEUE_ENTRIES;
+    if (!queue->head) {
+        queue->phase = !queue->phase;
+    }
+    ring(nvme, queue, true, queue->head);
+    if (le16_to_cpu(cqe.cid) != cid) {
+        return -EPROTO;
+    }
+
+    /* 4.6.1: phase, status code, type, retry delay, more, do not retry */
+    return le16_to_cpu(cqe.status) >> 1 & 0x7ff;
+}
+
+static bool admin(QNvme *nvme, NvmeCmd *cmd, GError **error)
+{
+    int status = execute(nvme, ADMIN, cmd);
+
+    if (status) {
+        g_autofree char *why = qnvme_result_str(status);
+
+        g_set_error(error, QNVME_ERROR, QNVME_ERROR_COMMAND,
+                    "administration command 0x%02x: %s", cmd->opcode, why);
+    }
+    return !status;
+}
+
+static bool identify(QNvme *nvme, uint32_t nsid, uint8_t what, void *data,
+                     GError **error)
+{
+    P2PGuestAddr page = ram_page(nvme, RAM_DATA);
+    NvmeCmd cmd = {
+        .opcode = NVME_ADM_CMD_IDENTIFY,
+        .nsid = cpu_to_le32(nsid),
+        .dptr.prp1 = cpu_to_le64(page.gpa),
+        .cdw10 = cpu_to_le32(what),
+    };
+
+    if (!admin(nvme, &cmd, error)) {
+        return false;
+    }
+    qtest_memread(nvme->pci.qts, page.gpa, data, QNVME_PAGE);
+    return true;
+}
+
+static bool learn_limits(QNvme *nvme, GError **error)
+{
+    g_autofree NvmeIdCtrl *ctrl = g_malloc0(QNVME_PAGE);
+    g_autofree NvmeIdNs *ns = g_malloc0(QNVME_PAGE);
+
+    QEMU_BUILD_BUG_ON(sizeof(*ctrl) > QNVME_PAGE);
+    QEMU_BUILD_BUG_ON(sizeof(*ns) > QNVME_PAGE);
+
+    if (!identify(nvme, 0, NVME_ID_CNS_CTRL, ctrl, error) ||
+        !identify(nvme, NAMESPACE, NVME_ID_CNS_NS, ns, error)) {
+        return false;
+    }
+    nvme->info.block_size = 1u << ns->lbaf[NVME_ID_NS_FLBAS_INDEX(ns->flbas)]
+                                     .ds;
+    nvme->info.blocks = le64_to_cpu(ns->nsze);
+    /* In units of the smallest page, which the driver requires to be its own */
+    nvme->info.max_transfer = ctrl->mdts ? (uint64_t)QNVME_PAGE << ctrl->mdts
+                                         : 0;
+    return true;
+}
+
+static bool create_io_queues(QNvme *nvme, GError **error)
+{
+    Queue *queue = &nvme->queue[IO];
+    uint32_t id_and_size = (QUEUE_ENTRIES - 1) << 16 | queue->id;
+    NvmeCmd cq = {
+        .opcode = NVME_ADM_CMD_CREATE_CQ,
+        .dptr.prp1 = cpu_to_le64(queue->completion.gpa),
+        .cdw10 = cpu_to_le32(id_and_size),
+        .cdw11 = cpu_to_le32(NVME_CQ_PC),   /* and no interrupts */
+    };
+    NvmeCmd sq = {
+        .opcode = NVME_ADM_CMD_CREATE_SQ,
+        .dptr.prp1 = cpu_to_le64(queue->submission.gpa),
+        .cdw10 = cpu_to_le32(id_and_size),
+        .cdw11 = cpu_to_le32(queue->id << 16 | NVME_SQ_PC),
+    };
+
+    return admin(nvme, &cq, error) && admin(nvme, &sq, error);
+}
+
+static bool not_ready(const QNvme *nvme, GError **error)
+{
+    g_set_error(error, QNVME_ERROR, QNVME_ERROR_NOT_READY,
+                "the controller does not start or stop, its status is 0x%x",
+                reg_read(nvme, NVME_REG_CSTS));
+    return false;
+}
+
+/* 7.6.1: controller initialisation */
+static bool start(QNvme *nvme, GError **error)
+{
+    uint64_t cap = reg_read64(nvme, NVME_REG_CAP);
+    uint32_t cc = 0;
+
+    if (cap == UINT64_MAX || NVME_CAP_MPSMIN(cap) ||
+        NVME_CAP_MQES(cap) + 1 < QUEUE_ENTRIES) {
+        g_set_error(error, QNVME_ERROR, QNVME_ERROR_NO_DRIVE,
+                    "no usable controller, its capabilities are 0x%" PRIx64,
+                    cap);
+        return false;
+    }
+    nvme->doorbell_stride = 4u << NVME_CAP_DSTRD(cap);
+
+    reg_write(nvme, NVME_REG_CC, 0);
+    if (!wait_ready(nvme, false)) {
+        return not_ready(nvme, error);
+    }
+
+    reg_write(nvme, NVME_REG_INTMS, UINT32_MAX);
+    reg_write(nvme, NVME_REG_AQA, (QUEUE_ENTRIES - 1) << AQA_ACQS_SHIFT |
+                                  (QUEUE_ENTRIES - 1) << AQA_ASQS_SHIFT);
+    reg_write64(nvme, NVME_REG_ASQ, nvme->queue[ADMIN].submission.gpa);
+    reg_write64(nvme, NVME_REG_ACQ, nvme->queue[ADMIN].completion.gpa);
+
+    /* Entry sizes are powers of two */
+    NVME_SET_CC_IOSQES(cc, ctz32(sizeof(NvmeCmd)));
+    NVME_SET_CC_IOCQES(cc, ctz32(sizeof(NvmeCqe)));
+    NVME_SET_CC_EN(cc, 1);
+    reg_write(nvme, NVME_REG_CC, cc);
+    nvme->enabled = true;
+    return wait_ready(nvme, true) || not_ready(nvme, error);
+}
+
+static void init_queue(QNvme *nvme, unsigned which)
+{
+    nvme->queue[which] = (Queue) {
+        .id = which,
+        .submission = ram_page(nvme, RAM_QUEUES + 2 * which),
+        .completion = ram_page(nvme, RAM_QUEUES + 2 * which + 1),
+        .phase = true,
+    };
+}
+
+QNvme *qnvme_new(const GuestPci *pci, P2PGuestAddr registers,
+                 P2PGuestAddr ram, GError **error)
+{
+    g_autoptr(QNvme) nvme = g_new0(QNvme, 1);
+
+    g_assert_cmphex(ram.gpa % QNVME_PAGE, ==, 0);
+    nvme->pci = *pci;
+    nvme->ram = ram;
+    if (!guest_pci_exists(pci) ||
+        guest_pci_readl(pci, PCI_CLASS_REVISION) >> 8 != CLASS_NVME) {
+        g_set_error(error, QNVME_ERROR, QNVME_ERROR_NO_DRIVE,
+                    "no NVMe controller at %02x:%02x.%x", pci->bus,
+                    pci->devfn >> 3, pci->devfn & 7);
+        return NULL;
+    }
+
+    guest_pci_bar_map(pci, 0, registers);
+    guest_pci_command(pci, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
+                           PCI_COMMAND_INTX_DISABLE, 0);
+    nvme->registers = registers;
+
+    /* Old completions must not have the phase that the driver waits for. */
+    qtest_memset(pci->qts, ram.gpa, 0, QNVME_RAM_SIZE);
+    init_queue(nvme, ADMIN);
+    init_queue(nvme, IO);
+
+    if (!start(nvme, error) || !learn_limits(nvme, error) ||
+        !create_io_queues(nvme, error)) {
+        return NULL;
+    }
+    return g_steal_pointer(&nvme);
+}
+
+void qnvme_free(QNvme *nvme)
+{
+    if (!nvme) {
+        return;
+    }
+    /* A controller that does not stop could still write to the queues. */
+    if (nvme->enabled) {
+        reg_write(nvme, NVME_REG_CC, 0);
+        g_warn_if_fail(wait_ready(nvme, false));
+    }
+    g_free(nvme);
+}
+
+const QNvmeInfo *qnvme_info(const QNvme *nvme)
+{
+    return &nvme->info;
+}
+
+int qnvme_cmb_enable(QNvme *nvme, P2PBusAddr base, QNvmeCmb *cmb)
+{
+    uint64_t cap = reg_read64(nvme, NVME_REG_CAP);
+    uint64_t unit;
+    uint32_t loc, sz;
+
+    if (!NVME_CAP_CMBS(cap)) {
+        return -ENODEV;
+    }
+    g_assert_cmphex(base.bus % QNVME_PAGE, ==, 0);
+
+    /* 3.1.16: CMBLOC and CMBSZ are 0 until CRE is set. */
+    reg_write64(nvme, NVME_REG_CMBMSC, 1 << CMBMSC_CRE_SHIFT);
+    loc = reg_read(nvme, NVME_REG_CMBLOC);
+    sz = reg_read(nvme, NVME_REG_CMBSZ);
+    if (!NVME_CMBSZ_SZ(sz)) {
+        return -ENODEV;
+    }
+
+    reg_write64(nvme, NVME_REG_CMBMSC, base.bus | 1 << CMBMSC_CRE_SHIFT |
+                                       1 << CMBMSC_CMSE_SHIFT);
+    if (NVME_CMBSTS_CBAI(reg_read(nvme, NVME_REG_CMBSTS))) {
+        return -EINVAL;
+    }
+
+    /* 3.1.12: units are 4 KiB times a power of 16. */
+    unit = UINT64_C(4096) << 4 * NVME_CMBSZ_SZU(sz);
+    *cmb = (QNvmeCmb) {
+        .bar = NVME_CMBLOC_BIR(loc),
+        .offset = NVME_CMBLOC_OFST(loc) * unit,
+        .size = NVME_CMBSZ_SZ(sz) * unit,
+    };
+    return 0;
+}
+
+char *qnvme_result_str(int result)
+{
+    return result < 0 ? g_strdup(g_strerror(-result))
+                      : g_strdup_printf("NVMe status %x/%02x", result >> 8,
+                                        result & 0xff);
+}
+
+int qnvme_prps(const P2PBusVec *vec, size_t n, uint64_t *prps, size_t max)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bus = vec[i].addr.bus;
+        uint64_t end = bus + vec[i].len;
+
+        if (!vec[i].len || end < bus || (i > 0 && bus % QNVME_PAGE) ||
+            (i + 1 < n && end % QNVME_PAGE)) {
+            return -EINVAL;
+        }
+        while (bus < end) {
+            if (count == max) {
+                return -ENOSPC;
+            }
+            prps[count++] = bus;
+            bus = QEMU_ALIGN_DOWN(bus, QNVME_PAGE) + QNVME_PAGE;
+        }
+    }
+    return count;
+}
+
+int qnvme_io(QNvme *nvme, QNvmeOp op, uint64_t lba,
+             const P2PBusVec *vec, size_t n)
+{
+    g_autofree uint64_t *prps = g_new(uint64_t, QNVME_MAX_PAGES);
+    int count = qnvme_prps(vec, n, prps, QNVME_MAX_PAGES);
+    NvmeRwCmd cmd = {
+        .opcode = op == QNVME_READ ? NVME_CMD_READ : NVME_CMD_WRITE,
+        .nsid = cpu_to_le32(NAMESPACE),
+        .slba = cpu_to_le64(lba),
+    };
+    uint64_t len = 0;
+
+    QEMU_BUILD_BUG_ON(sizeof(NvmeRwCmd) != sizeof(NvmeCmd));
+
+    if (count < 0) {
+        return count;
+    }
+    for (size_t i = 0; i < n; i++) {
+        len += vec[i].len;
+    }
+    if (!len || len % nvme->info.block_size ||
+        len / nvme->info.block_size > UINT16_MAX + 1) {
+        return -EINVAL;
+    }
+
+    cmd.nlb = cpu_to_le16(len / nvme->info.block_size - 1);
+    cmd.dptr.prp1 = cpu_to_le64(prps[0]);
+    if (count == 2) {
+        cmd.dptr.prp2 = cpu_to_le64(prps[1]);
+    } else if (count > 2) {
+        uint64_t list = ram_page(nvme, RAM_PRP_LIST).gpa;
+
+        for (int i = 1; i < count; i++) {
+            prps[i] = cpu_to_le64(prps[i]);
+        }
+        qtest_bufwrite(nvme->pci.qts, list, prps + 1,
+                       (count - 1) * sizeof(*prps));
+        cmd.dptr.prp2 = cpu_to_le64(list);
+    }
+    return execute(nvme, IO, (NvmeCmd *)&cmd);
+}
