@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Thin: what is to be done is in configure, in meson's and QEMU's builds, and
+# in the programs of scripts/ and tests/.  "make help" lists the targets.
+
+BUILD ?= build
+# For the first configure of a build folder; later ones repeat their options.
+CONFIGURE_OPTIONS ?=
+MATRIX = 10.2 10.0
+
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:           # ninja and the kernel's make use all processors
+
+export P2P_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/qemu-p2p
+export P2P_BUILD := $(abspath $(BUILD))
+export P2P_LAB_QEMU := $(P2P_BUILD)/qemu/qemu-system-x86_64
+# Another python or meson that comes first on PATH may lack what QEMU needs.
+export PATH := /usr/bin:$(PATH)
+# Build folders share compiled objects, here and in other checkouts.
+export CCACHE_DIR := $(P2P_CACHE)/ccache
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
+QEMU_PROGRAMS = qemu-system-x86_64 qemu-img
+RUN_TESTS = tests/run --build $(BUILD)
+
+.PHONY: build
+build: $(BUILD)/config.mk
+	@scripts/build-step $(BUILD)/native
+	@scripts/build-step $(BUILD)/qemu $(QEMU_PROGRAMS)
+
+.PHONY: help
+help:
+	@echo 'make               build QEMU and our programs'
+	@echo 'make demo          show what it does, in the lab'
+	@echo 'make check         run all tests'
+	@echo 'make check-unit    the core and the build tools (seconds)'
+	@echo 'make check-qtest   QEMU, driven register by register (minutes)'
+	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
+	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'
+	@echo 'make lab           a shell in the lab'
+	@echo 'make install       install qemu-system-x86_64 (PREFIX=, DESTDIR=)'
+	@echo 'make deps          install what building and testing need'
+	@echo 'make clean         remove what was compiled'
+	@echo 'make distclean     remove the build folder'
+	@echo
+	@echo 'BUILD=DIR builds in DIR instead of build; ./configure --help has more.'
+	@echo 'tests/run NAME runs one test (tests/run --names lists them).'
+
+# --- Setting up
+
+.PHONY: deps
+deps:
+	@scripts/install-deps
+
+# A change in any of these can change how QEMU is staged or set up; changes in
+# meson's files are ninja's business.
+$(BUILD)/config.mk: configure overlay/apply overlay/edits \
+                    $(wildcard overlay/*.mak) | deps
+	@if [ -x $(BUILD)/config.status ]; then \
+	    $(BUILD)/config.status; \
+	else \
+	    ./configure --builddir=$(BUILD) $(CONFIGURE_OPTIONS); \
+	fi
+
+.PHONY: kernel
+kernel: | deps
+	@MAKEFLAGS= tests/lab/kernel/build > /dev/null
+
+# --- Tests
+
+.PHONY: qtests
+qtests: build
+	@scripts/build-step $(BUILD)/qemu $$($(RUN_TESTS) --targets)
+
+.PHONY: check check-unit check-qtest check-lab
+check: build qtests kernel
+	@$(RUN_TESTS)
+
+check-unit: $(BUILD)/config.mk
+	@scripts/build-step $(BUILD)/native
+	@$(RUN_TESTS) --suite unit
+
+check-qtest: qtests
+	@$(RUN_TESTS) --suite qtest
+
+check-lab: build kernel
+	@$(RUN_TESTS) --suite lab
+
+.PHONY: check-matrix
+check-matrix: $(BUILD)/config.mk
+	@MAKE="$(MAKE)" scripts/check-matrix $(BUILD) $(MATRIX)
+
+# --- The lab
+
+.PHONY: demo lab
+demo: build kernel
+	@tests/lab/demo
+
+lab: build kernel
+	@tests/lab/lab
+
+# --- Installing and cleaning
+
+# As set up by configure; PREFIX= on the command line comes first.
+PREFIX = $(shell sed -n 's/^PREFIX = //p' $(BUILD)/config.mk)
+
+# All of QEMU's install that our set of devices uses; firmware is Debian's.
+.PHONY: install
+install: build
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install $(QEMU_PROGRAMS:%=$(BUILD)/qemu/%) "$(DESTDIR)$(PREFIX)/bin"
+
+.PHONY: clean distclean
+clean:
+	@for folder in $(BUILD)/native $(BUILD)/qemu; do \
+	    [ ! -e $$folder/build.ninja ] || \
+	        scripts/build-step $$folder -t clean; \
+	done
+	@rm -rf $(BUILD)/tests
+
+distclean:
+	@if [ -e $(BUILD)/config.status ] || [ -d $(BUILD)/qemu-src ]; then \
+	    rm -rf $(BUILD); \
+	fi
