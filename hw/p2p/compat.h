@@ -1,0 +1,24 @@
+/*
+ * Differences between the QEMU versions that this code is built for
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_P2P_COMPAT_H
+#define HW_P2P_COMPAT_H
+
+/* 10.1 moved the memory API's headers and made class data constant. */
+#if __has_include("system/memory.h")
+#include "system/memory.h"
+#include "system/address-spaces.h"
+#define P2P_CLASS_DATA const void
+#define P2P_INTERFACES const InterfaceInfo
+#define P2P_PROPERTY_TYPE .type
+#else
+#include "exec/memory.h"
+#include "exec/address-spaces.h"
+#define P2P_CLASS_DATA void
+#define P2P_INTERFACES InterfaceInfo
+#define P2P_PROPERTY_TYPE .name
+#endif
+
+#endif /* HW_P2P_COMPAT_H */

@@ -1,0 +1,340 @@
+/*
+ * Grants: who can reach which window now, and if not, why
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/qapi-events-p2p.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "system/qtest.h"
+#include "hw/p2p/internal.h"
+#include "trace.h"
+
+/*
+ * A guest can make a grant come and go as fast as it writes to a register;
+ * the last state is always told, the ones before at most once in this time.
+ */
+#define P2P_TELL_INTERVAL_MS 1000
+
+const void *p2p_member_container(P2PMember *member)
+{
+    return member->passthrough ? p2p_vfio_container(member->dev)
+                               : member->view;
+}
+
+void p2p_grant_clear(P2PGrant *grant)
+{
+    g_free(grant->reason);
+    g_free(grant->told_reason);
+    if (grant->has_path) {
+        p2p_path_clear(&grant->path);
+    }
+    *grant = (P2PGrant) { 0 };
+}
+
+/* --- Verdict ----------------------------------------------------------- */
+
+char *p2p_grant_map_error(P2PMember *initiator, int err)
+{
+    const char *hint = "";
+
+    if (p2p_vfio_uses_iommufd(initiator->dev) && err == EFAULT) {
+        hint = "; iommufd cannot map a BAR by its CPU mapping, leave iommufd= "
+               "out to use VFIO's type1 back end";
+    } else if (err == EINVAL) {
+        hint = "; the address may be beyond the IOMMU's width or reserved by "
+               "the host";
+    } else if (err == EFAULT) {
+        hint = "; the target does not decode its memory";
+    } else if (err == ENOSPC) {
+        hint = "; the container is full, see dma_entry_limit of "
+               "vfio_iommu_type1";
+    }
+    return g_strdup_printf("VFIO could not map it: %s%s", strerror(err), hint);
+}
+
+/* NULL if @initiator can reach the whole window. */
+static char *p2p_grant_reason(P2PMember *initiator, P2PBarWindow *window)
+{
+    PCIDevice *target = window->owner->dev;
+    const char *name = p2p_device_name(target);
+    const void *container;
+    P2PInstall *install;
+
+    if (window->state == P2P_WINDOW_STATE_UNMAPPED) {
+        return g_strdup_printf("BAR %d of %s is not decoded: it has no "
+                               "address, memory decode is off, or the device "
+                               "is not in D0", window->bar, name);
+    }
+    if (window->state == P2P_WINDOW_STATE_HIDDEN) {
+        if (window->owner->passthrough &&
+            p2p_vfio_mapping_suspended(target, window->bar)) {
+            return g_strdup_printf("BAR %d of %s is not mapped while the "
+                                   "device uses INTx; have the guest's driver "
+                                   "use MSI or MSI-X", window->bar, name);
+        }
+        return g_strdup_printf("BAR %d of %s is not visible at its address: "
+                               "something else is there, or a bridge does not "
+                               "forward it", window->bar, name);
+    }
+
+    container = p2p_member_container(initiator);
+    install = container ? p2p_window_install(window, container) : NULL;
+    if (install && install->bytes >= window->size) {
+        return NULL;
+    }
+    if (install && install->failed) {
+        return p2p_grant_map_error(initiator, install->last_errno);
+    }
+    if (window->backing == P2P_BACKING_IO) {
+        return g_strdup_printf("BAR %d of %s has no CPU mapping, which VFIO "
+                               "needs", window->bar, name);
+    }
+    return g_strdup_printf("VFIO has mapped %" PRIu64 " of %" PRIu64 " bytes",
+                           install ? install->bytes : 0, window->size);
+}
+
+/* --- Telling ----------------------------------------------------------- */
+
+QEMUClockType p2p_event_clock(void)
+{
+    return qtest_enabled() ? QEMU_CLOCK_VIRTUAL : QEMU_CLOCK_REALTIME;
+}
+
+static void p2p_grant_tell(P2PGroup *group, P2PMember *initiator,
+                           P2PBarWindow *window, P2PGrant *grant)
+{
+    const char *from = p2p_device_name(initiator->dev);
+    const char *to = p2p_device_name(window->owner->dev);
+    int64_t now = qemu_clock_get_ms(p2p_event_clock());
+
+    if (grant->installed == grant->told_installed &&
+        !g_strcmp0(grant->reason, grant->told_reason)) {
+        grant->pending = false;
+        return;
+    }
+    if (grant->told_at && now < grant->told_at + P2P_TELL_INTERVAL_MS) {
+        grant->pending = true;
+        if (!timer_pending(group->event_timer)) {
+            timer_mod(group->event_timer,
+                      grant->told_at + P2P_TELL_INTERVAL_MS);
+        }
+        return;
+    }
+
+    grant->pending = false;
+    grant->told_at = MAX(now, 1);
+    grant->told_installed = grant->installed;
+    g_free(grant->told_reason);
+    grant->told_reason = g_strdup(grant->reason);
+    qapi_event_send_p2p_grant_changed(p2p_group_id(group), from, to,
+                                      window->bar, window->offset,
+                                      window->size, grant->installed,
+                                      grant->reason);
+}
+
+/* A guest that plays with its BARs must not fill the log: once a grant. */
+static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
+                           P2PBarWindow *window, P2PGrant *grant)
+{
+    const void *container = p2p_member_container(initiator);
+    P2PInstall *install = container ? p2p_window_install(window, container)
+                                    : NULL;
+
+    if (grant->installed || grant->warned || !install || !install->failed) {
+        return;
+    }
+    grant->warned = true;
+    warn_report("p2p-group '%s': only P2P from %s to BAR %d of %s is "
+                "unavailable, the devices work: %s", p2p_group_id(group),
+                p2p_device_name(initiator->dev), window->bar,
+                p2p_device_name(window->owner->dev), grant->reason);
+}
+
+static void p2p_grant_path(P2PMember *initiator, P2PBarWindow *window,
+                           P2PGrant *grant)
+{
+    if (!grant->has_path && initiator->host_bdf && window->owner->host_bdf) {
+        p2p_topology_path("", initiator->host_bdf, window->owner->host_bdf,
+                          &grant->path);
+        grant->has_path = true;
+    }
+}
+
+static void p2p_grant_update(P2PGroup *group, P2PMember *initiator,
+                             P2PBarWindow *window)
+{
+    P2PGrant *grant = &window->grants[initiator->index];
+
+    if (!initiator->dev->p2p.initiate || !initiator->realized) {
+        return;
+    }
+    p2p_grant_path(initiator, window, grant);
+    g_free(grant->reason);
+    grant->reason = p2p_grant_reason(initiator, window);
+    grant->installed = !grant->reason;
+    trace_p2p_grant(p2p_device_name(initiator->dev),
+                    p2p_device_name(window->owner->dev), window->bar,
+                    grant->installed, grant->reason ?: "");
+    if (initiator != window->owner) {
+        p2p_grant_warn(group, initiator, window, grant);
+        p2p_grant_tell(group, initiator, window, grant);
+    }
+}
+
+static void p2p_foreach_grant(P2PGroup *group,
+                              void (*fn)(P2PGroup *group,
+                                         P2PMember *initiator,
+                                         P2PBarWindow *window))
+{
+    P2PMember *owner, *initiator;
+
+    P2P_FOREACH_MEMBER(owner, group) {
+        for (guint i = 0; i < owner->windows->len; i++) {
+            P2P_FOREACH_MEMBER(initiator, group) {
+                fn(group, initiator, g_ptr_array_index(owner->windows, i));
+            }
+        }
+    }
+}
+
+static void p2p_tell_one(P2PGroup *group, P2PMember *initiator,
+                         P2PBarWindow *window)
+{
+    P2PGrant *grant = &window->grants[initiator->index];
+
+    if (grant->pending) {
+        p2p_grant_tell(group, initiator, window, grant);
+    }
+}
+
+void p2p_grants_tell_pending(void *group)
+{
+    p2p_foreach_grant(group, p2p_tell_one);
+}
+
+/* --- Map --------------------------------------------------------------- */
+
+typedef struct P2PMapBuild {
+    GArray *windows;        /* of P2PWindow */
+    uint64_t everybody;     /* all initiators, and all members */
+} P2PMapBuild;
+
+static void p2p_map_add_ram(MemoryRegion *mr, hwaddr gpa, hwaddr offset,
+                            uint64_t size, bool readonly, void *opaque)
+{
+    P2PMapBuild *build = opaque;
+    P2PWindow window = {
+        .gpa.gpa = gpa, .size = size,
+        .bus.bus = gpa, /* views hold RAM at its guest physical address */
+        .host.hva = (uint8_t *)memory_region_get_ram_ptr(mr) + offset,
+        .readers = build->everybody,
+        .writers = readonly ? 0 : build->everybody,
+        .owner = P2P_NO_OWNER,
+        .kind = P2P_WINDOW_RAM,
+    };
+
+    g_array_append_val(build->windows, window);
+}
+
+static bool p2p_map_is_free(GArray *windows, uint64_t gpa, uint64_t size)
+{
+    for (guint i = 0; i < windows->len; i++) {
+        P2PWindow *w = &g_array_index(windows, P2PWindow, i);
+
+        if (w->gpa.gpa < gpa + size && gpa < w->gpa.gpa + w->size) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void p2p_map_add_window(P2PGroup *group, P2PBarWindow *bar,
+                               bool revoked, P2PMapBuild *build)
+{
+    P2PMember *initiator;
+    P2PWindow window = {
+        .gpa.gpa = bar->gpa, .size = bar->size,
+        .bus.bus = bar->gpa, /* an initiator is given the view's address */
+        .owner = bar->owner->index,
+        .kind = P2P_WINDOW_IO,
+        .revoked = revoked,
+    };
+
+    P2P_FOREACH_MEMBER(initiator, group) {
+        if (!revoked && bar->grants[initiator->index].installed) {
+            window.readers |= 1ULL << initiator->index;
+        }
+    }
+    if (bar->access == P2P_ACCESS_RW) {
+        window.writers = window.readers;
+    }
+    if (bar->cpu_mapping) {
+        window.host.hva = memory_region_get_ram_ptr(
+                              p2p_bar_mapping_region(bar->cpu_mapping));
+    }
+    g_array_append_val(build->windows, window);
+}
+
+/*
+ * Windows that are gone are told apart from addresses at which there never
+ * was anything, as long as nothing else has taken their place.
+ */
+static void p2p_map_add_windows(P2PGroup *group, bool revoked,
+                                P2PMapBuild *build)
+{
+    P2PMember *owner;
+
+    P2P_FOREACH_MEMBER(owner, group) {
+        for (guint i = 0; i < owner->windows->len; i++) {
+            P2PBarWindow *bar = g_ptr_array_index(owner->windows, i);
+            bool mapped = bar->state == P2P_WINDOW_STATE_MAPPED;
+
+            if (mapped != revoked && bar->has_gpa &&
+                (mapped || p2p_map_is_free(build->windows, bar->gpa,
+                                           bar->size))) {
+                p2p_map_add_window(group, bar, revoked, build);
+            }
+        }
+    }
+}
+
+static void p2p_map_publish(P2PGroup *group)
+{
+    P2PMapBuild build = {
+        .windows = g_array_new(false, false, sizeof(P2PWindow)),
+    };
+    uint64_t cpu = 0;
+    P2PMember *member;
+    g_autoptr(GError) error = NULL;
+    P2PMap *map;
+
+    P2P_FOREACH_MEMBER(member, group) {
+        build.everybody |= 1ULL << member->index;
+        if (!member->passthrough) {
+            cpu |= 1ULL << member->index;
+        }
+    }
+    p2p_foreach_ram(p2p_map_add_ram, &build);
+    p2p_map_add_windows(group, false, &build);
+    p2p_map_add_windows(group, true, &build);
+
+    map = p2p_map_new((P2PWindow *)build.windows->data, build.windows->len,
+                      cpu, &error);
+    if (!map) {
+        /* Cannot be: what is visible in one address space does not overlap. */
+        error_report("p2p-group '%s': %s; nothing is translated",
+                     p2p_group_id(group), error->message);
+        map = p2p_map_new(NULL, 0, cpu, NULL);
+    }
+    trace_p2p_publish(p2p_group_id(group), p2p_map_size(map));
+    p2p_group_publish(group, map);
+    g_array_free(build.windows, true);
+}
+
+void p2p_grants_update(P2PGroup *group)
+{
+    p2p_foreach_grant(group, p2p_grant_update);
+    p2p_map_publish(group);
+}

@@ -1,0 +1,247 @@
+/*
+ * p2p-group: the functions that may reach each other's shared BARs
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-p2p.h"
+#include "qemu/error-report.h"
+#include "qemu/module.h"
+#include "qemu/timer.h"
+#include "qom/object_interfaces.h"
+#include "hw/boards.h"
+#include "hw/pci/pci_bus.h"
+#include "system/system.h"
+#include "hw/p2p/internal.h"
+
+P2PGroupList p2p_groups = QTAILQ_HEAD_INITIALIZER(p2p_groups);
+
+const char *p2p_group_id(P2PGroup *group)
+{
+    return object_get_canonical_path_component(OBJECT(group));
+}
+
+P2PMember *p2p_group_next(P2PGroup *group, P2PMember *after)
+{
+    unsigned i = after ? after->index + 1 : 0;
+
+    for (; i < P2P_MAX_INITIATORS; i++) {
+        if (group->members[i]) {
+            return group->members[i];
+        }
+    }
+    return NULL;
+}
+
+static void p2p_snapshot_free(P2PMapSnapshot *snapshot)
+{
+    p2p_map_free(snapshot->map);
+    g_free(snapshot);
+}
+
+void p2p_group_publish(P2PGroup *group, P2PMap *map)
+{
+    P2PMapSnapshot *old = group->snapshot;
+    P2PMapSnapshot *new = NULL;
+
+    if (map) {
+        new = g_new0(P2PMapSnapshot, 1);
+        new->map = map;
+    }
+    qatomic_rcu_set(&group->snapshot, new);
+    if (old) {
+        call_rcu(old, p2p_snapshot_free, rcu);
+    }
+}
+
+void p2p_update(void)
+{
+    static bool busy, again;
+    P2PGroup *group;
+    P2PMember *member;
+
+    /* Changing the views ends in p2p_memory_committed(), that is, here. */
+    if (busy) {
+        again = true;
+        return;
+    }
+
+    busy = true;
+    do {
+        again = false;
+        QTAILQ_FOREACH(group, &p2p_groups, next) {
+            P2P_FOREACH_MEMBER(member, group) {
+                for (guint i = 0; i < member->windows->len; i++) {
+                    p2p_window_locate(g_ptr_array_index(member->windows, i));
+                }
+            }
+        }
+        p2p_views_sync();
+    } while (again);
+    busy = false;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        p2p_grants_update(group);
+    }
+}
+
+void p2p_memory_committed(void)
+{
+    if (!QTAILQ_EMPTY(&p2p_groups)) {
+        p2p_update();
+    }
+}
+
+/*
+ * A vIOMMU may be created after the devices that it translates for, so this
+ * cannot be left to p2p_device_join().
+ */
+static void p2p_machine_done(Notifier *notifier, void *data)
+{
+    P2PGroup *group;
+    P2PMember *member;
+    Error *err = NULL;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2P_FOREACH_MEMBER(member, group) {
+            if (!p2p_device_check_viommu(member->dev, &err)) {
+                error_report_err(err);
+                exit(EXIT_FAILURE);
+            }
+        }
+    }
+    p2p_memory_committed();
+}
+
+static Notifier p2p_machine_done_notifier = { .notify = p2p_machine_done };
+
+static int p2p_find_unconfined(Object *obj, void *opaque)
+{
+    PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
+
+    if (dev && dev->qdev.realized && p2p_device_is_passthrough(dev) &&
+        !dev->p2p.as) {
+        *(PCIDevice **)opaque = dev;
+        return 1;
+    }
+    return 0;
+}
+
+static void p2p_group_complete(UserCreatable *uc, Error **errp)
+{
+    P2PGroup *group = P2P_GROUP(uc);
+    PCIDevice *dev = NULL;
+
+    object_child_foreach_recursive(object_get_root(), p2p_find_unconfined,
+                                   &dev);
+    if (dev) {
+        error_setg(errp, "p2p-group '%s': passthrough device %s is already "
+                   "there and may reach the BARs of every device",
+                   p2p_group_id(group), p2p_device_name(dev));
+        error_append_hint(errp, "Create the group before the first "
+                          "passthrough device, or unplug %s first.\n",
+                          p2p_device_name(dev));
+        return;
+    }
+
+    if (!p2p_machine_done_notifier.node.le_prev) {
+        qemu_add_machine_init_done_notifier(&p2p_machine_done_notifier);
+    }
+    group->event_timer = timer_new_ms(p2p_event_clock(),
+                                      p2p_grants_tell_pending, group);
+    QTAILQ_INSERT_TAIL(&p2p_groups, group, next);
+}
+
+static bool p2p_group_can_be_deleted(UserCreatable *uc)
+{
+    return !p2p_group_next(P2P_GROUP(uc), NULL);
+}
+
+static int p2p_group_get_policy(Object *obj, Error **errp)
+{
+    return P2P_GROUP(obj)->policy;
+}
+
+static bool p2p_group_in_use(P2PGroup *group, const char *property,
+                             Error **errp)
+{
+    if (p2p_group_next(group, NULL)) {
+        error_setg(errp, "p2p-group '%s': %s cannot change while the group "
+                   "has members", p2p_group_id(group), property);
+        return true;
+    }
+    return false;
+}
+
+static void p2p_group_set_policy(Object *obj, int value, Error **errp)
+{
+    if (!p2p_group_in_use(P2P_GROUP(obj), "policy", errp)) {
+        P2P_GROUP(obj)->policy = value;
+    }
+}
+
+static bool p2p_group_get_bus_address(Object *obj, Error **errp)
+{
+    return P2P_GROUP(obj)->bus_address;
+}
+
+static void p2p_group_set_bus_address(Object *obj, bool value, Error **errp)
+{
+    if (!p2p_group_in_use(P2P_GROUP(obj), "bus-address", errp)) {
+        P2P_GROUP(obj)->bus_address = value;
+    }
+}
+
+static void p2p_group_finalize(Object *obj)
+{
+    P2PGroup *group = P2P_GROUP(obj);
+
+    if (!group->event_timer) {
+        return; /* never completed */
+    }
+    QTAILQ_REMOVE(&p2p_groups, group, next);
+    timer_free(group->event_timer);
+    if (group->view) {
+        p2p_view_free(group->view);
+    }
+    p2p_group_publish(group, NULL);
+}
+
+static void p2p_group_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
+{
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+
+    ucc->complete = p2p_group_complete;
+    ucc->can_be_deleted = p2p_group_can_be_deleted;
+
+    object_class_property_add_enum(oc, "policy", "P2PPolicy",
+                                   &P2PPolicy_lookup, p2p_group_get_policy,
+                                   p2p_group_set_policy);
+    object_class_property_set_description(oc, "policy",
+        "what to do about a grant that cannot be installed");
+    object_class_property_add_bool(oc, "bus-address",
+                                   p2p_group_get_bus_address,
+                                   p2p_group_set_bus_address);
+    object_class_property_set_description(oc, "bus-address",
+        "whether untranslated bus addresses may be handed out");
+}
+
+static const TypeInfo p2p_group_info = {
+    .name = TYPE_P2P_GROUP,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(P2PGroup),
+    .instance_finalize = p2p_group_finalize,
+    .class_init = p2p_group_class_init,
+    .interfaces = (P2P_INTERFACES[]) {
+        { TYPE_USER_CREATABLE },
+        { }
+    },
+};
+
+static void p2p_group_register_types(void)
+{
+    type_register_static(&p2p_group_info);
+}
+
+type_init(p2p_group_register_types)

@@ -1,0 +1,233 @@
+/*
+ * Groups, members, windows, grants and views, as hw/p2p shares them
+ *
+ *   P2PGroup ─┬─ P2PMember ─┬─ P2PBarWindow ─── P2PInstall, one for each
+ *             │  (function) │  (shared range)   container or view that the
+ *             │             │                   window was put into
+ *             │             └─ P2PView ── P2PSlice (what stands in it)
+ *             └─ P2PMap (snapshot for translation)
+ *
+ * p2p_update() is the one place where a change of any kind (guest moves a
+ * BAR, device comes or goes) becomes a change of views, grants and map.
+ * Everything here is protected by the BQL, but for P2PGroup.map, which
+ * readers take under RCU.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_P2P_INTERNAL_H
+#define HW_P2P_INTERNAL_H
+
+#include "hw/p2p/compat.h"
+#include "exec/hwaddr.h"
+#include "hw/pci/pci_device.h"
+#include "hw/p2p/hooks.h"
+#include "hw/p2p/map.h"
+#include "hw/p2p/topology.h"
+#include "qapi/qapi-types-p2p.h"
+#include "qemu/rcu.h"
+#include "qemu/timer.h"
+#include "qom/object.h"
+
+#define TYPE_P2P_GROUP "p2p-group"
+OBJECT_DECLARE_SIMPLE_TYPE(P2PGroup, P2P_GROUP)
+
+#define P2P_MAX_WINDOWS_PER_MEMBER 64
+
+typedef struct P2PView P2PView;
+typedef struct P2PBarWindow P2PBarWindow;
+
+/* --- group.c ----------------------------------------------------------- */
+
+/* A map with what RCU needs to free it. */
+typedef struct P2PMapSnapshot {
+    P2PMap *map;
+    struct rcu_head rcu;
+} P2PMapSnapshot;
+
+struct P2PGroup {
+    Object parent_obj;
+
+    P2PPolicy policy;
+    bool bus_address;
+    P2PMember *members[P2P_MAX_INITIATORS]; /* by index; NULL: free */
+    P2PView *view;            /* of passthrough initiators; NULL: none yet */
+    P2PMapSnapshot *snapshot; /* RCU; NULL: no member yet */
+    QEMUTimer *event_timer;   /* tells grants that changed too soon again */
+    QTAILQ_ENTRY(P2PGroup) next;
+};
+
+typedef QTAILQ_HEAD(, P2PGroup) P2PGroupList;
+extern P2PGroupList p2p_groups;
+
+/* Iterate over the members of a group. */
+P2PMember *p2p_group_next(P2PGroup *group, P2PMember *after);
+#define P2P_FOREACH_MEMBER(m, g) \
+    for ((m) = p2p_group_next((g), NULL); (m); (m) = p2p_group_next((g), (m)))
+
+const char *p2p_group_id(P2PGroup *group);
+
+/* Bring views, grants and maps in line with the machine. */
+void p2p_update(void);
+
+/* Replace the snapshot that readers see; takes @map, which may be NULL. */
+void p2p_group_publish(P2PGroup *group, P2PMap *map);
+
+/* --- member.c ---------------------------------------------------------- */
+
+struct P2PMember {
+    PCIDevice *dev;
+    P2PGroup *group;
+    unsigned index;       /* initiator number in the group's map */
+    bool passthrough;
+    bool realized;        /* its windows are known */
+    char *host_bdf;       /* NULL: not a function of this host */
+    P2PView *view;        /* the group's, the confined one, or its own */
+    GPtrArray *windows;   /* of P2PBarWindow, owned */
+};
+
+/* id or QOM path: how messages and the monitor name a device; owned by it. */
+const char *p2p_device_name(PCIDevice *dev);
+bool p2p_device_is_passthrough(PCIDevice *dev);
+bool p2p_device_check_viommu(PCIDevice *dev, Error **errp);
+
+/* --- window.c ---------------------------------------------------------- */
+
+typedef enum P2PBacking {
+    P2P_BACKING_RAM,         /* RAM that stands in a BAR */
+    P2P_BACKING_RAM_DEVICE,  /* a device's memory with a CPU mapping */
+    P2P_BACKING_IO,          /* no CPU mapping */
+} P2PBacking;
+
+/* What became of a window in one container or view. */
+typedef struct P2PInstall {
+    const void *container;
+    uint64_t bytes;          /* mapped now */
+    uint64_t maps;
+    uint64_t unmaps;
+    uint64_t failures;
+    int last_errno;          /* of the last failure; 0: none */
+    bool failed;             /* the last call failed */
+} P2PInstall;
+
+/* Verdict on one initiator, and what was told about it. */
+typedef struct P2PGrant {
+    bool installed;
+    char *reason;            /* why not; NULL if installed */
+    bool has_path;           /* both are passthrough */
+    P2PPath path;
+    bool warned;
+    bool told_installed;
+    char *told_reason;
+    int64_t told_at;         /* ms; 0: never */
+    bool pending;            /* changed since, tell later */
+} P2PGrant;
+
+struct P2PBarWindow {
+    P2PMember *owner;
+    uint8_t bar;
+    uint64_t offset;         /* in the BAR; both multiples of the page size */
+    uint64_t size;
+    P2PAccess access;
+    P2PBacking backing;
+    Object *cpu_mapping;     /* P2PBarMapping, NULL: none */
+
+    P2PWindowState state;
+    hwaddr gpa;              /* present one, or the last if has_gpa */
+    bool has_gpa;
+    GArray *installs;        /* of P2PInstall */
+    P2PGrant grants[P2P_MAX_INITIATORS];
+};
+
+/*
+ * Parse @share (NULL: auto) against the BARs of @member and fill its windows.
+ */
+bool p2p_windows_create(P2PMember *member, const char *share, Error **errp);
+void p2p_window_free(P2PBarWindow *window);
+
+/* Work out where the window is now. */
+void p2p_window_locate(P2PBarWindow *window);
+
+/* The record of @container; NULL if it never saw the window. */
+P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container);
+P2PInstall *p2p_window_install_add(P2PBarWindow *window,
+                                   const void *container);
+
+/* --- mapping.c --------------------------------------------------------- */
+
+/*
+ * A RAM region over a CPU mapping of a BAR range that is nobody else's, for
+ * the views of device models. Returns NULL if the device has no file to map.
+ */
+Object *p2p_bar_mapping_new(PCIDevice *dev, int bar, uint64_t offset,
+                            uint64_t size, bool readonly);
+MemoryRegion *p2p_bar_mapping_region(Object *mapping);
+
+/* Implemented by device models whose BARs are files. */
+#define TYPE_P2P_BAR_FILE "p2p-bar-file"
+typedef struct P2PBarFileClass {
+    InterfaceClass parent;
+    /* The fd, which stays the device's, and where @bar begins; -1: none. */
+    int (*get_fd)(PCIDevice *dev, int bar, off_t *offset);
+} P2PBarFileClass;
+DECLARE_CLASS_CHECKERS(P2PBarFileClass, P2P_BAR_FILE, TYPE_P2P_BAR_FILE)
+
+/* --- view.c ------------------------------------------------------------ */
+
+/*
+ * @group: whose windows it may hold; NULL: none, ever
+ * @member: the only user, a device model; NULL: passthrough devices
+ */
+P2PView *p2p_view_new(P2PGroup *group, P2PMember *member);
+void p2p_view_free(P2PView *view);
+AddressSpace *p2p_view_address_space(P2PView *view);
+
+/* The view of passthrough devices that may reach no peer. */
+P2PView *p2p_view_confined(void);
+
+/* Put all views in line with guest RAM and the located windows. */
+void p2p_views_sync(void);
+
+/*
+ * Whether @container, which listens to @view, can map the first page of
+ * @window: tried at an address where nothing is. Returns 0 or -errno.
+ */
+int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container);
+
+/* Guest RAM as the views hold it, for the map. */
+typedef void P2PRamFn(MemoryRegion *mr, hwaddr gpa, hwaddr offset,
+                      uint64_t size, bool readonly, void *opaque);
+void p2p_foreach_ram(P2PRamFn *fn, void *opaque);
+
+/* --- grant.c ----------------------------------------------------------- */
+
+/* What a member's mappings are kept under in P2PBarWindow.installs. */
+const void *p2p_member_container(P2PMember *member);
+
+/* Recompute the grants of @group, tell what changed, publish the map. */
+void p2p_grants_update(P2PGroup *group);
+void p2p_grants_tell_pending(void *group);
+
+/* Monitor events keep their times by it, as in the rest of QEMU. */
+QEMUClockType p2p_event_clock(void);
+void p2p_grant_clear(P2PGrant *grant);
+
+/* A failed map call of VFIO in words, with the way out. */
+char *p2p_grant_map_error(P2PMember *initiator, int err);
+
+/* --- vfio.c, or vfio-stub.c -------------------------------------------- */
+
+/* All take a passthrough device. */
+const void *p2p_vfio_container(PCIDevice *dev);
+bool p2p_vfio_uses_iommufd(PCIDevice *dev);
+char *p2p_vfio_host_bdf(PCIDevice *dev);
+/* Host IOMMU group, known before realize; -1: cannot be told. */
+int p2p_vfio_iommu_group(PCIDevice *dev);
+/* INTx has suspended the CPU mapping of the BAR. */
+bool p2p_vfio_mapping_suspended(PCIDevice *dev, int bar);
+/* The device has no other interrupt than INTx that QEMU emulates. */
+bool p2p_vfio_intx_only(PCIDevice *dev);
+int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset);
+/* Switch memory decode behind the guest's back; returns what it was. */
+bool p2p_vfio_set_decode(PCIDevice *dev, bool on);
+
+#endif /* HW_P2P_INTERNAL_H */

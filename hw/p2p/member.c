@@ -1,0 +1,408 @@
+/*
+ * Members: PCI functions that belong to a group
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "hw/pci/pci_bus.h"
+#include "hw/qdev-core.h"
+#include "hw/p2p/internal.h"
+#include "trace.h"
+
+/* --- Properties -------------------------------------------------------- */
+
+static void p2p_prop_group_get(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    P2PGroup **group = object_field_prop_ptr(obj, opaque);
+    g_autofree char *path = NULL;
+
+    path = *group ? object_get_canonical_path(OBJECT(*group)) : g_strdup("");
+    visit_type_str(v, name, &path, errp);
+}
+
+static void p2p_prop_group_set(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    P2PGroup **group = object_field_prop_ptr(obj, opaque);
+    g_autofree char *path = NULL;
+    Object *new = NULL;
+
+    if (!visit_type_str(v, name, &path, errp)) {
+        return;
+    }
+    if (*path) {
+        new = object_resolve_path_type(path, TYPE_P2P_GROUP, NULL);
+        if (!new) {
+            error_setg(errp, "p2p-group=%s: there is no p2p-group object of "
+                       "that name", path);
+            error_append_hint(errp, "Create it first: -object p2p-group,"
+                              "id=%s\n", path);
+            return;
+        }
+        object_ref(new);
+    }
+    if (*group) {
+        object_unref(OBJECT(*group));
+    }
+    *group = (P2PGroup *)new;
+}
+
+static void p2p_prop_group_release(Object *obj, const char *name,
+                                   void *opaque)
+{
+    P2PGroup **group = object_field_prop_ptr(obj, opaque);
+
+    if (*group) {
+        object_unref(OBJECT(*group));
+        *group = NULL;
+    }
+}
+
+/*
+ * A link, but for its messages: the stock one does not name the property of
+ * an object that is not there.
+ */
+const PropertyInfo p2p_prop_group = {
+    .type = "link<" TYPE_P2P_GROUP ">",
+    .description = "group whose members may reach each other's shared BARs",
+    .get = p2p_prop_group_get,
+    .set = p2p_prop_group_set,
+    .release = p2p_prop_group_release,
+};
+
+/* --- Devices ----------------------------------------------------------- */
+
+const char *p2p_device_name(PCIDevice *dev)
+{
+    /* The path is not known before the device has a parent, and is kept. */
+    if (!dev->qdev.id && !dev->qdev.canonical_path) {
+        return dev->name[0] ? dev->name : object_get_typename(OBJECT(dev));
+    }
+    return dev->qdev.id ?: dev->qdev.canonical_path;
+}
+
+bool p2p_device_is_passthrough(PCIDevice *dev)
+{
+    return object_dynamic_cast(OBJECT(dev), "vfio-pci") ||
+           object_dynamic_cast(OBJECT(dev), "vfio-user-pci");
+}
+
+/* --- What must not be in a group --------------------------------------- */
+
+bool p2p_device_check_viommu(PCIDevice *dev, Error **errp)
+{
+    PCIBus *bus = pci_get_bus(dev);
+
+    if (pci_bus_bypass_iommu(bus)) {
+        return true;
+    }
+    while (!bus->iommu_ops && bus->parent_dev) {
+        bus = pci_get_bus(bus->parent_dev);
+    }
+    if (!bus->iommu_ops) {
+        return true;
+    }
+    error_setg(errp, "%s: p2p-group: the guest's own IOMMU translates for bus "
+               "%s, a group would be bypassed by it", p2p_device_name(dev),
+               BUS(pci_get_bus(dev))->name);
+    error_append_hint(errp, "Put the device below a host bridge with "
+                      "bypass_iommu=on (pxb-pcie), or leave the guest's IOMMU "
+                      "or p2p-group out.\n");
+    return false;
+}
+
+static bool p2p_device_check_virtio(PCIDevice *dev, Error **errp)
+{
+    if (!object_dynamic_cast(OBJECT(dev), "virtio-pci") ||
+        object_property_get_bool(OBJECT(dev), "iommu_platform", NULL)) {
+        return true;
+    }
+    error_setg(errp, "%s: p2p-group: without iommu_platform=on a virtio "
+               "device does not use the DMA address space of its PCI "
+               "function, a group has no hold on it", p2p_device_name(dev));
+    error_append_hint(errp, "Add iommu_platform=on to the device.\n");
+    return false;
+}
+
+typedef struct P2PGroupSearch {
+    PCIDevice *dev;
+    AddressSpace *as;
+    int iommu_group;
+    PCIDevice *other;
+} P2PGroupSearch;
+
+static int p2p_find_other_view(Object *obj, void *opaque)
+{
+    P2PGroupSearch *search = opaque;
+    PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
+
+    if (dev && dev != search->dev && dev->p2p.as &&
+        dev->p2p.as != search->as && p2p_device_is_passthrough(dev) &&
+        p2p_vfio_iommu_group(dev) == search->iommu_group) {
+        search->other = dev;
+        return 1;
+    }
+    return 0;
+}
+
+static bool p2p_device_check_iommu_group(PCIDevice *dev, AddressSpace *as,
+                                         Error **errp)
+{
+    P2PGroupSearch search = {
+        .dev = dev, .as = as, .iommu_group = p2p_vfio_iommu_group(dev),
+    };
+
+    if (search.iommu_group < 0) {
+        return true;
+    }
+    object_child_foreach_recursive(object_get_root(), p2p_find_other_view,
+                                   &search);
+    if (!search.other) {
+        return true;
+    }
+    error_setg(errp, "%s: p2p-group: host IOMMU group %d also holds %s, which "
+               "would have another view; the host's IOMMU cannot tell the two "
+               "apart", p2p_device_name(dev), search.iommu_group,
+               p2p_device_name(search.other));
+    error_append_hint(errp, "Give both the same p2p-group and p2p-initiate, "
+                      "or neither.\n");
+    return false;
+}
+
+/* --- Join and leave ---------------------------------------------------- */
+
+static P2PView *p2p_choose_view(PCIDevice *dev, P2PGroup *group)
+{
+    if (!group || !dev->p2p.initiate) {
+        return p2p_view_confined();
+    }
+    if (!group->view) {
+        group->view = p2p_view_new(group, NULL);
+    }
+    return group->view;
+}
+
+static bool p2p_member_new(PCIDevice *dev, P2PGroup *group, Error **errp)
+{
+    P2PMember *member;
+    unsigned index = 0;
+
+    while (index < P2P_MAX_INITIATORS && group->members[index]) {
+        index++;
+    }
+    if (index == P2P_MAX_INITIATORS) {
+        error_setg(errp, "%s: p2p-group '%s' has %d members already, more "
+                   "are not supported", p2p_device_name(dev),
+                   p2p_group_id(group), P2P_MAX_INITIATORS);
+        return false;
+    }
+
+    member = g_new0(P2PMember, 1);
+    member->dev = dev;
+    member->group = group;
+    member->index = index;
+    member->passthrough = p2p_device_is_passthrough(dev);
+    member->windows = g_ptr_array_new_with_free_func(
+                          (GDestroyNotify)p2p_window_free);
+    if (!member->passthrough) {
+        member->view = p2p_view_new(group, member);
+    }
+    group->members[index] = member;
+    dev->p2p.member = member;
+    return true;
+}
+
+bool p2p_device_join(PCIDevice *dev, Error **errp)
+{
+    P2PGroup *group = dev->p2p.group;
+    bool passthrough = p2p_device_is_passthrough(dev);
+    AddressSpace *as = NULL;
+
+    if (QTAILQ_EMPTY(&p2p_groups) || (!group && !passthrough)) {
+        if (dev->p2p.share) {
+            error_setg(errp, "%s: p2p-share=%s has no effect without "
+                       "p2p-group", p2p_device_name(dev), dev->p2p.share);
+            return false;
+        }
+        return true;
+    }
+
+    if (group && (!p2p_device_check_viommu(dev, errp) ||
+                  !p2p_device_check_virtio(dev, errp))) {
+        return false;
+    }
+    if (passthrough) {
+        as = p2p_view_address_space(p2p_choose_view(dev, group));
+        if (!p2p_device_check_iommu_group(dev, as, errp)) {
+            return false;
+        }
+    }
+    if (group) {
+        if (!p2p_member_new(dev, group, errp)) {
+            return false;
+        }
+        if (dev->p2p.member->view) {
+            as = p2p_view_address_space(dev->p2p.member->view);
+        }
+    }
+    dev->p2p.as = as;
+    trace_p2p_join(p2p_device_name(dev), group ? p2p_group_id(group) : "",
+                   as->name);
+    p2p_update();
+    return true;
+}
+
+/* Drop what is kept about containers that no member uses any more. */
+static void p2p_window_forget(P2PGroup *group, P2PBarWindow *window)
+{
+    for (guint i = window->installs->len; i-- > 0; ) {
+        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
+        bool used = false;
+        P2PMember *m;
+
+        P2P_FOREACH_MEMBER(m, group) {
+            used |= p2p_member_container(m) == install->container;
+        }
+        if (!used) {
+            g_array_remove_index_fast(window->installs, i);
+        }
+    }
+}
+
+void p2p_device_leave(PCIDevice *dev)
+{
+    P2PMember *member = dev->p2p.member;
+    P2PGroup *group = dev->p2p.group;
+    P2PMember *other;
+
+    dev->p2p.as = NULL;
+    dev->p2p.member = NULL;
+    if (!member) {
+        return;
+    }
+    trace_p2p_leave(p2p_device_name(dev));
+
+    group->members[member->index] = NULL;
+    p2p_update();
+    if (member->view) {
+        p2p_view_free(member->view);
+    }
+    P2P_FOREACH_MEMBER(other, group) {
+        for (guint i = 0; i < other->windows->len; i++) {
+            P2PBarWindow *window = g_ptr_array_index(other->windows, i);
+
+            p2p_grant_clear(&window->grants[member->index]);
+            p2p_window_forget(group, window);
+        }
+    }
+    g_ptr_array_unref(member->windows);
+    g_free(member->host_bdf);
+    g_free(member);
+}
+
+/* --- policy=require ---------------------------------------------------- */
+
+/*
+ * The window has no address before the guest's firmware has run: see whether
+ * its first page can be mapped, with memory decode switched on for as long
+ * as that takes. Not behind the back of a guest that runs.
+ */
+static char *p2p_grant_try(P2PMember *initiator, P2PBarWindow *window)
+{
+    P2PMember *owner = window->owner;
+    bool fresh = !owner->dev->qdev.realized ||
+                 !phase_check(PHASE_MACHINE_READY);
+    bool decode = false;
+    int ret;
+
+    if (!fresh) {
+        return NULL;
+    }
+    if (owner->passthrough) {
+        decode = p2p_vfio_set_decode(owner->dev, true);
+    }
+    ret = p2p_view_try(initiator->group->view, window,
+                       p2p_member_container(initiator));
+    if (owner->passthrough) {
+        p2p_vfio_set_decode(owner->dev, decode);
+    }
+    if (!ret) {
+        return NULL;
+    }
+    if (ret == -ENXIO) {
+        return g_strdup("VFIO does not map memory of this kind");
+    }
+    return p2p_grant_map_error(initiator, -ret);
+}
+
+/* Why the grant cannot be installed; NULL: it can, as far as can be told. */
+static char *p2p_grant_obstacle(P2PMember *initiator, P2PBarWindow *window)
+{
+    P2PGrant *grant = &window->grants[initiator->index];
+
+    if (grant->has_path && !grant->path.routed_by_root_complex) {
+        return g_strdup_printf("the host does not route it: %s",
+                               grant->path.reason);
+    }
+    if (!initiator->passthrough) {
+        return NULL;
+    }
+    if (window->state == P2P_WINDOW_STATE_MAPPED) {
+        return g_strdup(grant->reason);
+    }
+    return p2p_grant_try(initiator, window);
+}
+
+static bool p2p_member_check_required(P2PMember *member, Error **errp)
+{
+    P2PMember *owner, *initiator;
+
+    P2P_FOREACH_MEMBER(owner, member->group) {
+        P2P_FOREACH_MEMBER(initiator, member->group) {
+            if (initiator == owner || !initiator->dev->p2p.initiate ||
+                (initiator != member && owner != member)) {
+                continue;
+            }
+            for (guint i = 0; i < owner->windows->len; i++) {
+                P2PBarWindow *w = g_ptr_array_index(owner->windows, i);
+                g_autofree char *why = p2p_grant_obstacle(initiator, w);
+
+                if (why) {
+                    error_setg(errp, "%s: p2p-group '%s' has policy=require, "
+                               "and %s cannot reach BAR %d of %s: %s",
+                               p2p_device_name(member->dev),
+                               p2p_group_id(member->group),
+                               p2p_device_name(initiator->dev), w->bar,
+                               p2p_device_name(owner->dev), why);
+                    error_append_hint(errp, "With policy=auto the devices "
+                                      "work without it.\n");
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+void p2p_device_realized(PCIDevice *dev, Error **errp)
+{
+    P2PMember *member = dev->p2p.member;
+
+    if (!member) {
+        return;
+    }
+    if (member->passthrough) {
+        member->host_bdf = p2p_vfio_host_bdf(dev);
+    }
+    if (!p2p_windows_create(member, dev->p2p.share, errp)) {
+        return;
+    }
+    member->realized = true;
+    p2p_update();
+    if (member->group->policy == P2P_POLICY_REQUIRE) {
+        p2p_member_check_required(member, errp);
+    }
+}

@@ -1,0 +1,358 @@
+/*
+ * Monitor commands: what is granted, and what a vector becomes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-p2p.h"
+#include "qemu/cutils.h"
+#include "qemu/module.h"
+#include "hw/pci/pci_bus.h"
+#include "hw/qdev-core.h"
+#include "hw/sysbus.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+#include "monitor/qdev.h"
+#include "hw/p2p/internal.h"
+
+/* Bounds what one command may keep the main loop busy with. */
+#define P2P_TRANSLATE_MAX 4096
+
+/* --- query-p2p --------------------------------------------------------- */
+
+static P2PGrantMapType p2p_qapi_map_type(P2PMapType type)
+{
+    static const P2PGrantMapType types[P2P_MAP__MAX] = {
+        [P2P_MAP_NONE] = P2P_GRANT_MAP_TYPE_NONE,
+        [P2P_MAP_NOT_SUPPORTED] = P2P_GRANT_MAP_TYPE_NOT_SUPPORTED,
+        [P2P_MAP_BUS_ADDR] = P2P_GRANT_MAP_TYPE_BUS_ADDR,
+        [P2P_MAP_THRU_HOST_BRIDGE] = P2P_GRANT_MAP_TYPE_THRU_HOST_BRIDGE,
+        [P2P_MAP_CPU] = P2P_GRANT_MAP_TYPE_CPU,
+    };
+
+    return types[type];
+}
+
+static P2PGrantPath p2p_qapi_path(P2PPathClass path_class)
+{
+    static const P2PGrantPath paths[P2P_PATH__MAX] = {
+        [P2P_PATH_SELF] = P2P_GRANT_PATH_SELF,
+        [P2P_PATH_PIX] = P2P_GRANT_PATH_PIX,
+        [P2P_PATH_PXB] = P2P_GRANT_PATH_PXB,
+        [P2P_PATH_PHB] = P2P_GRANT_PATH_PHB,
+        [P2P_PATH_NODE] = P2P_GRANT_PATH_NODE,
+        [P2P_PATH_SYS] = P2P_GRANT_PATH_SYS,
+        [P2P_PATH_UNKNOWN] = P2P_GRANT_PATH_UNKNOWN,
+    };
+
+    return paths[path_class];
+}
+
+static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
+                                    P2PBarWindow *window)
+{
+    P2PGrant *grant = &window->grants[initiator->index];
+    P2PGrantInfo *info = g_new0(P2PGrantInfo, 1);
+    const void *container = p2p_member_container(initiator);
+    P2PInstall *install = container ? p2p_window_install(window, container)
+                                    : NULL;
+
+    info->initiator = g_strdup(p2p_device_name(initiator->dev));
+    info->installed = grant->installed;
+    info->reason = g_strdup(grant->reason);
+    if (!initiator->passthrough) {
+        info->map_type = P2P_GRANT_MAP_TYPE_CPU;
+    } else if (grant->has_path && !grant->path.routed_by_root_complex) {
+        info->map_type = P2P_GRANT_MAP_TYPE_NOT_SUPPORTED;
+    } else {
+        /* What a view's address leads to, whatever a switch could do. */
+        info->map_type = p2p_qapi_map_type(P2P_MAP_THRU_HOST_BRIDGE);
+    }
+    if (grant->has_path) {
+        info->has_path = true;
+        info->path = p2p_qapi_path(grant->path.path_class);
+        info->has_routed = true;
+        info->routed = grant->path.routed_by_root_complex;
+        info->path_reason = g_strdup(grant->path.reason);
+    }
+    if (install) {
+        info->maps = install->maps;
+        info->unmaps = install->unmaps;
+        info->failures = install->failures;
+        info->has_last_errno = install->last_errno;
+        info->last_errno = install->last_errno;
+    }
+    return info;
+}
+
+static P2PWindowInfo *p2p_window_info(P2PGroup *group, P2PBarWindow *window)
+{
+    P2PWindowInfo *info = g_new0(P2PWindowInfo, 1);
+    P2PGrantInfoList **tail = &info->grants;
+    P2PMember *initiator;
+
+    info->bar = window->bar;
+    info->offset = window->offset;
+    info->size = window->size;
+    info->access = window->access;
+    info->state = window->state;
+    info->has_gpa = window->state == P2P_WINDOW_STATE_MAPPED;
+    info->gpa = window->gpa;
+    info->cpu_mappable = window->backing != P2P_BACKING_IO;
+    P2P_FOREACH_MEMBER(initiator, group) {
+        if (initiator != window->owner && initiator->dev->p2p.initiate) {
+            QAPI_LIST_APPEND(tail, p2p_grant_info(initiator, window));
+        }
+    }
+    return info;
+}
+
+static char *p2p_guest_bdf(PCIDevice *dev)
+{
+    /* QEMU has one PCI segment, but for a few machines of other targets. */
+    return g_strdup_printf("0000:%02x:%02x.%x", pci_dev_bus_num(dev),
+                           PCI_SLOT(dev->devfn), PCI_FUNC(dev->devfn));
+}
+
+static P2PMemberInfo *p2p_member_info(P2PMember *member)
+{
+    P2PMemberInfo *info = g_new0(P2PMemberInfo, 1);
+    P2PWindowInfoList **tail = &info->windows;
+
+    info->id = g_strdup(member->dev->qdev.id);
+    info->qom_path = object_get_canonical_path(OBJECT(member->dev));
+    info->guest_bdf = p2p_guest_bdf(member->dev);
+    info->host_bdf = g_strdup(member->host_bdf);
+    info->kind = member->passthrough ? P2P_MEMBER_KIND_PASSTHROUGH
+                                     : P2P_MEMBER_KIND_EMULATED;
+    info->initiate = member->dev->p2p.initiate;
+    for (guint i = 0; i < member->windows->len; i++) {
+        QAPI_LIST_APPEND(tail, p2p_window_info(member->group,
+                             g_ptr_array_index(member->windows, i)));
+    }
+    return info;
+}
+
+P2PGroupInfoList *qmp_query_p2p(Error **errp)
+{
+    P2PGroupInfoList *list = NULL, **tail = &list;
+    P2PGroup *group;
+    P2PMember *member;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2PGroupInfo *info = g_new0(P2PGroupInfo, 1);
+        P2PMemberInfoList **members = &info->members;
+
+        info->id = g_strdup(p2p_group_id(group));
+        info->policy = group->policy;
+        info->bus_address = group->bus_address;
+        P2P_FOREACH_MEMBER(member, group) {
+            QAPI_LIST_APPEND(members, p2p_member_info(member));
+        }
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
+/* --- p2p-translate ----------------------------------------------------- */
+
+static P2PMember *p2p_find_member(const char *name, Error **errp)
+{
+    Object *obj = object_resolve_path_type(name, TYPE_PCI_DEVICE, NULL);
+
+    if (!obj) {
+        error_setg(errp, "There is no PCI device '%s'", name);
+        return NULL;
+    }
+    if (!PCI_DEVICE(obj)->p2p.member) {
+        error_setg(errp, "Device '%s' does not belong to a p2p-group", name);
+        return NULL;
+    }
+    return PCI_DEVICE(obj)->p2p.member;
+}
+
+static uint32_t p2p_vector_flags(P2PVectorFlagList *flags)
+{
+    static const uint32_t values[P2P_VECTOR_FLAG__MAX] = {
+        [P2P_VECTOR_FLAG_READ] = P2P_VEC_READ,
+        [P2P_VECTOR_FLAG_WRITE] = P2P_VEC_WRITE,
+        [P2P_VECTOR_FLAG_NO_MERGE] = P2P_VEC_NO_MERGE,
+        [P2P_VECTOR_FLAG_MUST_BE_IO] = P2P_VEC_MUST_BE_IO,
+        [P2P_VECTOR_FLAG_MUST_BE_RAM] = P2P_VEC_MUST_BE_RAM,
+    };
+    uint32_t result = 0;
+
+    for (; flags; flags = flags->next) {
+        result |= values[flags->value];
+    }
+    return result;
+}
+
+static GArray *p2p_guest_vector(P2PGuestEntryList *list, Error **errp)
+{
+    g_autoptr(GArray) vector = g_array_new(false, false, sizeof(P2PGuestVec));
+
+    for (; list; list = list->next) {
+        P2PGuestVec entry = {
+            .addr.gpa = list->value->gpa,
+            .len = list->value->len,
+            .flags = p2p_vector_flags(list->value->flags),
+        };
+
+        if (vector->len == P2P_TRANSLATE_MAX) {
+            error_setg(errp, "Parameter 'vector' has more than %d entries",
+                       P2P_TRANSLATE_MAX);
+            return NULL;
+        }
+        if (list->value->len > UINT32_MAX) {
+            error_setg(errp, "Entry %u: len %" PRIu64 " is more than %u, "
+                       "split the entry", vector->len, list->value->len,
+                       UINT32_MAX);
+            return NULL;
+        }
+        g_array_append_val(vector, entry);
+    }
+    if (!vector->len) {
+        error_setg(errp, "Parameter 'vector' needs at least one entry");
+        return NULL;
+    }
+    return g_steal_pointer(&vector);
+}
+
+static P2PBusEntry *p2p_bus_entry(const P2PBusVec *vec)
+{
+    P2PBusEntry *entry = g_new0(P2PBusEntry, 1);
+
+    entry->bus_address = vec->addr.bus;
+    entry->len = vec->len;
+    entry->memory = vec->flags & P2P_VEC_IO ? P2P_MEMORY_IO : P2P_MEMORY_RAM;
+    entry->map_type = p2p_qapi_map_type(p2p_vec_map_type(vec->flags));
+    entry->self = vec->flags & P2P_VEC_SELF;
+    return entry;
+}
+
+P2PTranslation *qmp_p2p_translate(const char *initiator,
+                                  P2PGuestEntryList *vector, Error **errp)
+{
+    P2PMember *member = p2p_find_member(initiator, errp);
+    g_autoptr(GArray) in = NULL;
+    g_autofree P2PBusVec *out = NULL;
+    P2PTranslation *result;
+    P2PBusEntryList **tail;
+    P2PMapSnapshot *snapshot;
+    P2PFault fault;
+    size_t n = 0;
+    int ret;
+
+    if (!member) {
+        return NULL;
+    }
+    in = p2p_guest_vector(vector, errp);
+    if (!in) {
+        return NULL;
+    }
+
+    RCU_READ_LOCK_GUARD();
+    snapshot = qatomic_rcu_read(&member->group->snapshot);
+    ret = p2p_translate(snapshot->map, member->index,
+                        (P2PGuestVec *)in->data, in->len, NULL, &n, &fault);
+    if (ret == -ENOSPC) {
+        out = g_new(P2PBusVec, n);
+        ret = p2p_translate(snapshot->map, member->index,
+                            (P2PGuestVec *)in->data, in->len, out, &n,
+                            &fault);
+    }
+
+    result = g_new0(P2PTranslation, 1);
+    if (ret) {
+        result->fault = g_new0(P2PTranslationFault, 1);
+        result->fault->index = fault.index;
+        result->fault->gpa = fault.addr.gpa;
+        result->fault->q_errno = -ret;
+        result->fault->reason = g_strdup(p2p_fault_reason_str(fault.reason));
+        return result;
+    }
+    tail = &result->vector;
+    for (size_t i = 0; i < n; i++) {
+        QAPI_LIST_APPEND(tail, p2p_bus_entry(&out[i]));
+    }
+    return result;
+}
+
+/* --- info p2p ---------------------------------------------------------- */
+
+static void p2p_print_grant(Monitor *mon, P2PGrantInfo *grant)
+{
+    monitor_printf(mon, "      %-16s %-13s %s", grant->initiator,
+                   grant->installed ? "installed" : "not installed",
+                   P2PGrantMapType_str(grant->map_type));
+    if (grant->has_path) {
+        monitor_printf(mon, ", path %s", P2PGrantPath_str(grant->path));
+    }
+    monitor_printf(mon, ", %" PRIu64 " maps, %" PRIu64 " unmaps, %" PRIu64
+                   " failures\n", grant->maps, grant->unmaps,
+                   grant->failures);
+    if (grant->reason) {
+        monitor_printf(mon, "        because %s\n", grant->reason);
+    }
+    if (grant->has_routed && !grant->routed) {
+        monitor_printf(mon, "        not routed by the host: %s\n",
+                       grant->path_reason);
+    }
+}
+
+static void p2p_print_window(Monitor *mon, P2PWindowInfo *window)
+{
+    g_autofree char *size = size_to_str(window->size);
+
+    monitor_printf(mon, "    BAR %d offset 0x%" PRIx64 " size %s %s ",
+                   window->bar, window->offset, size,
+                   P2PAccess_str(window->access));
+    if (window->has_gpa) {
+        monitor_printf(mon, "at 0x%016" PRIx64 "\n", window->gpa);
+    } else {
+        monitor_printf(mon, "%s\n", P2PWindowState_str(window->state));
+    }
+    for (P2PGrantInfoList *g = window->grants; g; g = g->next) {
+        p2p_print_grant(mon, g->value);
+    }
+}
+
+static void p2p_print_member(Monitor *mon, P2PMemberInfo *member)
+{
+    monitor_printf(mon, "  %s: guest %s, ", member->id ?: member->qom_path,
+                   member->guest_bdf);
+    if (member->host_bdf) {
+        monitor_printf(mon, "host %s, ", member->host_bdf);
+    }
+    monitor_printf(mon, "%s%s\n", P2PMemberKind_str(member->kind),
+                   member->initiate ? "" : ", target only");
+    for (P2PWindowInfoList *w = member->windows; w; w = w->next) {
+        p2p_print_window(mon, w->value);
+    }
+}
+
+static void hmp_info_p2p(Monitor *mon, const QDict *qdict)
+{
+    g_autoptr(P2PGroupInfoList) groups = qmp_query_p2p(NULL);
+
+    if (!groups) {
+        monitor_printf(mon, "No p2p-group\n");
+    }
+    for (P2PGroupInfoList *g = groups; g; g = g->next) {
+        monitor_printf(mon, "Group %s: policy %s, bus-address %s\n",
+                       g->value->id, P2PPolicy_str(g->value->policy),
+                       g->value->bus_address ? "on" : "off");
+        for (P2PMemberInfoList *m = g->value->members; m; m = m->next) {
+            p2p_print_member(mon, m->value);
+        }
+    }
+}
+
+static void p2p_monitor_register(void)
+{
+    monitor_register_hmp("p2p", true, hmp_info_p2p);
+}
+
+type_init(p2p_monitor_register)

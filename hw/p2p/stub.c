@@ -1,0 +1,73 @@
+/*
+ * For machines without peer-to-peer DMA
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-p2p.h"
+#include "qapi/visitor.h"
+#include "hw/p2p/compat.h"
+#include "hw/pci/pci_device.h"
+#include "hw/p2p/hooks.h"
+
+/* The properties exist and refuse every group: there is no such object. */
+static void p2p_prop_group_get(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    char *none = (char *)"";
+
+    visit_type_str(v, name, &none, errp);
+}
+
+static void p2p_prop_group_set(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    error_setg(errp, "p2p-group: this machine has no peer-to-peer support");
+}
+
+const PropertyInfo p2p_prop_group = {
+    .type = "link<p2p-group>",
+    .get = p2p_prop_group_get,
+    .set = p2p_prop_group_set,
+};
+
+bool p2p_device_join(PCIDevice *dev, Error **errp)
+{
+    return true;
+}
+
+void p2p_device_realized(PCIDevice *dev, Error **errp)
+{
+}
+
+void p2p_device_leave(PCIDevice *dev)
+{
+}
+
+void p2p_memory_committed(void)
+{
+}
+
+void p2p_note_map(AddressSpace *as, void *container, hwaddr iova,
+                  uint64_t size, int ret)
+{
+}
+
+void p2p_note_unmap(AddressSpace *as, void *container, hwaddr iova,
+                    uint64_t size, int ret)
+{
+}
+
+P2PGroupInfoList *qmp_query_p2p(Error **errp)
+{
+    return NULL;
+}
+
+P2PTranslation *qmp_p2p_translate(const char *initiator,
+                                  P2PGuestEntryList *vector, Error **errp)
+{
+    error_setg(errp, "'%s' does not belong to a p2p-group: this machine has "
+               "no peer-to-peer support", initiator);
+    return NULL;
+}

@@ -1,0 +1,243 @@
+/*
+ * p2p-testdev: a PCI function for the tests of peer-to-peer DMA
+ *
+ *   BAR 0  registers, below
+ *   BAR 2  ram_device over a file of its own, 64-bit prefetchable: what the
+ *          BAR of a passthrough device looks like to the rest of QEMU
+ *   BAR 4  RAM, 64-bit prefetchable: what ivshmem or a PMR looks like
+ *   BAR 1  I/O ports
+ *
+ * It moves data through its DMA address space, at most a page at a time:
+ * write ADDR, LEN and a command, read the result.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/memfd.h"
+#include "qemu/module.h"
+#include "qemu/units.h"
+#include "hw/pci/pci_device.h"
+#include "hw/qdev-properties.h"
+#include "hw/p2p/internal.h"
+
+#define TYPE_P2P_TESTDEV "p2p-testdev"
+OBJECT_DECLARE_SIMPLE_TYPE(P2PTestDev, P2P_TESTDEV)
+
+#define P2P_TESTDEV_BUFFER 4096
+
+enum {
+    REG_ADDR = 0x00,    /* rw: DMA address */
+    REG_LEN = 0x08,     /* rw: bytes, at most P2P_TESTDEV_BUFFER */
+    REG_COMMAND = 0x10, /* w: 1 memory to buffer, 2 buffer to memory */
+    REG_RESULT = 0x18,  /* r: MemTxResult of the last command */
+    REG_BUFFER = 0x1000,/* rw: the buffer */
+    REG_SIZE = 0x2000,
+};
+
+struct P2PTestDev {
+    PCIDevice parent_obj;
+
+    /* Properties */
+    uint64_t size;          /* of BARs 2 and 4 */
+    bool msix_hole;         /* the second page of BAR 2 is registers */
+
+    MemoryRegion registers;
+    MemoryRegion ports;
+    MemoryRegion bar2;      /* what stands in it are the next three */
+    MemoryRegion low;
+    MemoryRegion hole;
+    MemoryRegion high;
+    MemoryRegion bar4;
+    int fd;
+    void *hva;
+
+    uint64_t addr;
+    uint64_t len;
+    uint64_t result;
+    uint8_t buffer[P2P_TESTDEV_BUFFER];
+};
+
+static void p2p_testdev_command(P2PTestDev *dev, uint64_t command)
+{
+    PCIDevice *pci = PCI_DEVICE(dev);
+
+    if (dev->len > P2P_TESTDEV_BUFFER) {
+        dev->result = MEMTX_ERROR;
+    } else if (command == 1) {
+        dev->result = pci_dma_read(pci, dev->addr, dev->buffer, dev->len);
+    } else if (command == 2) {
+        dev->result = pci_dma_write(pci, dev->addr, dev->buffer, dev->len);
+    }
+}
+
+static uint64_t p2p_testdev_read(void *opaque, hwaddr addr, unsigned size)
+{
+    P2PTestDev *dev = opaque;
+
+    switch (addr) {
+    case REG_ADDR:
+        return dev->addr;
+    case REG_LEN:
+        return dev->len;
+    case REG_RESULT:
+        return dev->result;
+    }
+    if (addr >= REG_BUFFER) {
+        return ldn_le_p(dev->buffer + (addr - REG_BUFFER), size);
+    }
+    return 0;
+}
+
+static void p2p_testdev_write(void *opaque, hwaddr addr, uint64_t data,
+                              unsigned size)
+{
+    P2PTestDev *dev = opaque;
+
+    switch (addr) {
+    case REG_ADDR:
+        dev->addr = data;
+        break;
+    case REG_LEN:
+        dev->len = data;
+        break;
+    case REG_COMMAND:
+        p2p_testdev_command(dev, data);
+        break;
+    default:
+        if (addr >= REG_BUFFER) {
+            stn_le_p(dev->buffer + (addr - REG_BUFFER), size, data);
+        }
+    }
+}
+
+static const MemoryRegionOps p2p_testdev_ops = {
+    .read = p2p_testdev_read,
+    .write = p2p_testdev_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8 },
+    .impl = { .min_access_size = 1, .max_access_size = 8 },
+};
+
+static void p2p_testdev_realize(PCIDevice *pci, Error **errp)
+{
+    P2PTestDev *dev = P2P_TESTDEV(pci);
+    Object *obj = OBJECT(dev);
+    uint64_t page = qemu_real_host_page_size();
+    uint64_t low = dev->msix_hole ? page : dev->size;
+    const uint8_t prefetch = PCI_BASE_ADDRESS_SPACE_MEMORY |
+                             PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                             PCI_BASE_ADDRESS_MEM_PREFETCH;
+
+    if (!is_power_of_2(dev->size) || (dev->msix_hole && dev->size < 4 * page)) {
+        error_setg(errp, "size must be a power of two, and four pages or "
+                   "more with msix-hole=on");
+        return;
+    }
+    dev->fd = qemu_memfd_create("p2p-testdev", dev->size, false, 0, 0, errp);
+    if (dev->fd < 0) {
+        return;
+    }
+    dev->hva = mmap(NULL, dev->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                    dev->fd, 0);
+    if (dev->hva == MAP_FAILED) {
+        dev->hva = NULL;
+        error_setg_errno(errp, errno, "cannot map %" PRIu64 " bytes",
+                         dev->size);
+        return;
+    }
+
+    pci_config_set_interrupt_pin(pci->config, 1);
+    memory_region_init_io(&dev->registers, obj, &p2p_testdev_ops, dev,
+                          "p2p-testdev-registers", REG_SIZE);
+    pci_register_bar(pci, 0, PCI_BASE_ADDRESS_SPACE_MEMORY, &dev->registers);
+
+    memory_region_init_io(&dev->ports, obj, &p2p_testdev_ops, dev,
+                          "p2p-testdev-ports", 16);
+    pci_register_bar(pci, 1, PCI_BASE_ADDRESS_SPACE_IO, &dev->ports);
+
+    memory_region_init(&dev->bar2, obj, "p2p-testdev-bar2", dev->size);
+    memory_region_init_ram_device_ptr(&dev->low, obj, "p2p-testdev-low", low,
+                                      dev->hva);
+    memory_region_add_subregion(&dev->bar2, 0, &dev->low);
+    if (dev->msix_hole) {
+        memory_region_init_io(&dev->hole, obj, &p2p_testdev_ops, dev,
+                              "p2p-testdev-hole", page);
+        memory_region_add_subregion(&dev->bar2, page, &dev->hole);
+        memory_region_init_ram_device_ptr(&dev->high, obj, "p2p-testdev-high",
+                                          dev->size - 2 * page,
+                                          (uint8_t *)dev->hva + 2 * page);
+        memory_region_add_subregion(&dev->bar2, 2 * page, &dev->high);
+    }
+    pci_register_bar(pci, 2, prefetch, &dev->bar2);
+
+    if (memory_region_init_ram(&dev->bar4, obj, "p2p-testdev-ram", dev->size,
+                               errp)) {
+        pci_register_bar(pci, 4, prefetch, &dev->bar4);
+    }
+}
+
+static int p2p_testdev_get_fd(PCIDevice *pci, int bar, off_t *offset)
+{
+    *offset = 0;
+    return bar == 2 ? P2P_TESTDEV(pci)->fd : -1;
+}
+
+static void p2p_testdev_init(Object *obj)
+{
+    P2P_TESTDEV(obj)->fd = -1;
+}
+
+/* The regions go after exit(), so the memory behind them goes here. */
+static void p2p_testdev_finalize(Object *obj)
+{
+    P2PTestDev *dev = P2P_TESTDEV(obj);
+
+    if (dev->hva) {
+        munmap(dev->hva, dev->size);
+    }
+    if (dev->fd >= 0) {
+        close(dev->fd);
+    }
+}
+
+static const Property p2p_testdev_properties[] = {
+    DEFINE_PROP_SIZE("size", P2PTestDev, size, 1 * MiB),
+    DEFINE_PROP_BOOL("msix-hole", P2PTestDev, msix_hole, false),
+};
+
+static void p2p_testdev_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(oc);
+    PCIDeviceClass *pc = PCI_DEVICE_CLASS(oc);
+
+    pc->realize = p2p_testdev_realize;
+    pc->vendor_id = PCI_VENDOR_ID_REDHAT;
+    pc->device_id = PCI_DEVICE_ID_REDHAT_TEST;
+    pc->class_id = PCI_CLASS_OTHERS;
+    dc->desc = "Peer-to-peer DMA test device";
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    device_class_set_props(dc, p2p_testdev_properties);
+    P2P_BAR_FILE_CLASS(oc)->get_fd = p2p_testdev_get_fd;
+}
+
+static const TypeInfo p2p_testdev_info = {
+    .name = TYPE_P2P_TESTDEV,
+    .parent = TYPE_PCI_DEVICE,
+    .instance_size = sizeof(P2PTestDev),
+    .instance_init = p2p_testdev_init,
+    .instance_finalize = p2p_testdev_finalize,
+    .class_init = p2p_testdev_class_init,
+    .interfaces = (P2P_INTERFACES[]) {
+        { INTERFACE_CONVENTIONAL_PCI_DEVICE },
+        { TYPE_P2P_BAR_FILE },
+        { }
+    },
+};
+
+static void p2p_testdev_register_types(void)
+{
+    type_register_static(&p2p_testdev_info);
+}
+
+type_init(p2p_testdev_register_types)

@@ -1,0 +1,463 @@
+/*
+ * Windows: which ranges of a device's BARs are shared, and where they are
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "qemu/range.h"
+#include "hw/p2p/internal.h"
+#include "trace.h"
+
+/* --- What stands behind a BAR ------------------------------------------ */
+
+typedef struct P2PProbe {
+    MemoryRegion alias;
+    AddressSpace as;
+    struct rcu_head rcu;
+} P2PProbe;
+
+static void p2p_probe_free(P2PProbe *probe)
+{
+    object_unparent(OBJECT(&probe->alias));
+    g_free(probe);
+}
+
+static P2PBacking p2p_backing_of(MemoryRegion *mr)
+{
+    if (!mr || !memory_region_is_ram(mr)) {
+        return P2P_BACKING_IO;
+    }
+    return memory_region_is_ram_device(mr) ? P2P_BACKING_RAM_DEVICE
+                                           : P2P_BACKING_RAM;
+}
+
+typedef struct P2PRange {
+    uint64_t offset;
+    uint64_t size;
+    P2PBacking backing;
+} P2PRange;
+
+/*
+ * The BAR as a list of page-aligned ranges, each with one kind of backing, in
+ * ascending order. A page that is not of one kind counts as I/O.
+ *
+ * The BAR need not have an address: it is looked at through an address space
+ * of its own.
+ */
+static GArray *p2p_bar_ranges(PCIDevice *dev, int bar)
+{
+    MemoryRegion *mr = dev->io_regions[bar].memory;
+    uint64_t size = dev->io_regions[bar].size;
+    uint64_t page = qemu_real_host_page_size();
+    GArray *ranges = g_array_new(false, false, sizeof(P2PRange));
+    P2PProbe *probe = g_new0(P2PProbe, 1);
+    uint64_t at = 0;
+
+    memory_region_init_alias(&probe->alias, NULL, "p2p-probe", mr, 0, size);
+    address_space_init(&probe->as, &probe->alias, "p2p-probe");
+
+    while (at < size) {
+        MemoryRegionSection s = memory_region_find(&probe->alias, at,
+                                                   size - at);
+        P2PRange range = { .offset = at, .size = size - at };
+
+        if (s.mr) {
+            uint64_t start = s.offset_within_address_space;
+
+            if (start > at) {
+                range.size = start - at; /* a hole */
+                range.backing = P2P_BACKING_IO;
+            } else {
+                range.size = int128_get64(s.size);
+                range.backing = p2p_backing_of(s.mr);
+            }
+            memory_region_unref(s.mr);
+        } else {
+            range.backing = P2P_BACKING_IO;
+        }
+        at += range.size;
+
+        if (range.backing != P2P_BACKING_IO) {
+            uint64_t end = QEMU_ALIGN_DOWN(range.offset + range.size, page);
+
+            range.offset = QEMU_ALIGN_UP(range.offset, page);
+            range.size = end > range.offset ? end - range.offset : 0;
+            if (range.size) {
+                g_array_append_val(ranges, range);
+            }
+        }
+    }
+
+    address_space_destroy(&probe->as);
+    call_rcu(probe, p2p_probe_free, rcu);
+    return ranges;
+}
+
+/* --- p2p-share --------------------------------------------------------- */
+
+static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
+                           P2PAccess access, Error **errp)
+{
+    P2PBarWindow *window;
+
+    if (member->windows->len >= P2P_MAX_WINDOWS_PER_MEMBER) {
+        error_setg(errp, "%s: p2p-share: more than %d windows",
+                   p2p_device_name(member->dev), P2P_MAX_WINDOWS_PER_MEMBER);
+        return false;
+    }
+
+    window = g_new0(P2PBarWindow, 1);
+    window->owner = member;
+    window->bar = bar;
+    window->offset = range.offset;
+    window->size = range.size;
+    window->access = access;
+    window->backing = range.backing;
+    window->state = P2P_WINDOW_STATE_UNMAPPED;
+    window->installs = g_array_new(false, true, sizeof(P2PInstall));
+    if (range.backing == P2P_BACKING_RAM_DEVICE) {
+        window->cpu_mapping = p2p_bar_mapping_new(member->dev, bar,
+                                                  range.offset, range.size,
+                                                  access == P2P_ACCESS_RO);
+    }
+    g_ptr_array_add(member->windows, window);
+    trace_p2p_window_new(p2p_device_name(member->dev), bar, range.offset,
+                         range.size, P2PAccess_str(access));
+    return true;
+}
+
+void p2p_window_free(P2PBarWindow *window)
+{
+    if (window->cpu_mapping) {
+        object_unref(window->cpu_mapping);
+    }
+    for (int i = 0; i < P2P_MAX_INITIATORS; i++) {
+        p2p_grant_clear(&window->grants[i]);
+    }
+    g_array_free(window->installs, true);
+    g_free(window);
+}
+
+static bool p2p_share_auto(P2PMember *member, Error **errp)
+{
+    for (int bar = 0; bar < PCI_ROM_SLOT; bar++) {
+        PCIIORegion *r = &member->dev->io_regions[bar];
+        g_autoptr(GArray) ranges = NULL;
+
+        if (!r->size || (r->type & PCI_BASE_ADDRESS_SPACE_IO) ||
+            !(r->type & PCI_BASE_ADDRESS_MEM_PREFETCH)) {
+            continue;
+        }
+        ranges = p2p_bar_ranges(member->dev, bar);
+        for (guint i = 0; i < ranges->len; i++) {
+            if (!p2p_window_add(member, bar,
+                                g_array_index(ranges, P2PRange, i),
+                                P2P_ACCESS_RW, errp)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* One item of p2p-share, taken apart: barN[:ro|rw][@OFFSET-END] */
+typedef struct P2PShareItem {
+    int bar;
+    P2PAccess access;
+    bool has_range;
+    uint64_t start;
+    uint64_t end;   /* first byte behind the range */
+} P2PShareItem;
+
+static bool p2p_share_parse(const char *text, P2PShareItem *item)
+{
+    const char *p;
+
+    *item = (P2PShareItem) { .access = P2P_ACCESS_RW };
+
+    if (!strstart(text, "bar", &p) || *p < '0' || *p > '9') {
+        return false;
+    }
+    item->bar = *p++ - '0';
+    if (strstart(p, ":ro", &p)) {
+        item->access = P2P_ACCESS_RO;
+    } else {
+        strstart(p, ":rw", &p);
+    }
+    if (*p == '@') {
+        item->has_range = true;
+        if (qemu_strtosz(p + 1, &p, &item->start) < 0 || *p != '-' ||
+            qemu_strtosz(p + 1, &p, &item->end) < 0) {
+            return false;
+        }
+    }
+    return !*p;
+}
+
+static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
+                                Error **errp)
+{
+    const char *name = p2p_device_name(member->dev);
+    PCIIORegion *r;
+
+    if (bar >= PCI_ROM_SLOT || !member->dev->io_regions[bar].size) {
+        g_autoptr(GString) bars = g_string_new("");
+
+        for (int i = 0; i < PCI_ROM_SLOT; i++) {
+            if (member->dev->io_regions[i].size) {
+                g_string_append_printf(bars, " bar%d", i);
+            }
+        }
+        error_setg(errp, "%s: p2p-share=%s: the device has no BAR %d", name,
+                   text, bar);
+        error_append_hint(errp, "It has:%s.\n", bars->len ? bars->str
+                                                          : " none");
+        return false;
+    }
+    r = &member->dev->io_regions[bar];
+    if (r->type & PCI_BASE_ADDRESS_SPACE_IO) {
+        error_setg(errp, "%s: p2p-share=%s: BAR %d is an I/O port BAR, only "
+                   "memory can be a peer-to-peer target", name, text, bar);
+        return false;
+    }
+    if (r->size < qemu_real_host_page_size()) {
+        error_setg(errp, "%s: p2p-share=%s: BAR %d has %" PRIu64 " bytes, "
+                   "less than a page of %" PRIu64 ", which is the least that "
+                   "an IOMMU can grant", name, text, bar, (uint64_t)r->size,
+                   (uint64_t)qemu_real_host_page_size());
+        return false;
+    }
+    if (p2p_device_is_passthrough(member->dev) &&
+        p2p_vfio_intx_only(member->dev)) {
+        error_setg(errp, "%s: p2p-share=%s: the device has neither MSI nor "
+                   "MSI-X; each INTx interrupt takes the mapping of BAR %d "
+                   "away", name, text, bar);
+        error_append_hint(errp, "Use p2p-share=none: the device can still "
+                          "reach others.\n");
+        return false;
+    }
+    return true;
+}
+
+static bool p2p_share_check_range(P2PMember *member, const char *text,
+                                  const P2PShareItem *item, Error **errp)
+{
+    const char *name = p2p_device_name(member->dev);
+    uint64_t page = qemu_real_host_page_size();
+    uint64_t size = member->dev->io_regions[item->bar].size;
+
+    if (!QEMU_IS_ALIGNED(item->start, page) ||
+        !QEMU_IS_ALIGNED(item->end, page)) {
+        error_setg(errp, "%s: p2p-share=%s: range is not aligned to the page "
+                   "size of %" PRIu64, name, text, page);
+        error_append_hint(errp, "Next aligned range: 0x%" PRIx64 "-0x%" PRIx64
+                          ".\n", QEMU_ALIGN_DOWN(item->start, page),
+                          QEMU_ALIGN_UP(item->end, page));
+        return false;
+    }
+    if (item->start >= item->end || item->end > size) {
+        error_setg(errp, "%s: p2p-share=%s: range is empty or ends beyond "
+                   "BAR %d, which has 0x%" PRIx64 " bytes", name, text,
+                   item->bar, size);
+        error_append_hint(errp, "END is the first byte behind the range.\n");
+        return false;
+    }
+    for (guint i = 0; i < member->windows->len; i++) {
+        P2PBarWindow *w = g_ptr_array_index(member->windows, i);
+
+        if (w->bar == item->bar &&
+            ranges_overlap(w->offset, w->size, item->start,
+                           item->end - item->start)) {
+            error_setg(errp, "%s: p2p-share=%s: range overlaps another one "
+                       "of BAR %d: 0x%" PRIx64 "-0x%" PRIx64, name, text,
+                       item->bar, w->offset, w->offset + w->size);
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * A BAR without any CPU mapping is shared as it is: device models can reach
+ * it, and query-p2p tells why others cannot. In a BAR that has one, parts
+ * that have none (an MSI-X table, say) are left out, but not if the user
+ * named the range.
+ */
+static bool p2p_share_item(P2PMember *member, const char *text,
+                           P2PShareItem *item, Error **errp)
+{
+    g_autoptr(GArray) ranges = NULL;
+    uint64_t covered = 0;
+
+    if (!p2p_share_check_bar(member, text, item->bar, errp)) {
+        return false;
+    }
+    if (!item->has_range) {
+        item->end = QEMU_ALIGN_DOWN(member->dev->io_regions[item->bar].size,
+                                    qemu_real_host_page_size());
+    }
+    if (!p2p_share_check_range(member, text, item, errp)) {
+        return false;
+    }
+
+    ranges = p2p_bar_ranges(member->dev, item->bar);
+    if (!ranges->len) {
+        P2PRange whole = { item->start, item->end - item->start,
+                           P2P_BACKING_IO };
+
+        return p2p_window_add(member, item->bar, whole, item->access, errp);
+    }
+    for (guint i = 0; i < ranges->len; i++) {
+        P2PRange range = g_array_index(ranges, P2PRange, i);
+        uint64_t start = MAX(range.offset, item->start);
+        uint64_t end = MIN(range.offset + range.size, item->end);
+
+        if (start < end) {
+            range.offset = start;
+            range.size = end - start;
+            covered += range.size;
+            if (!p2p_window_add(member, item->bar, range, item->access,
+                                errp)) {
+                return false;
+            }
+        }
+    }
+    if (covered < (item->has_range ? item->end - item->start : 1)) {
+        error_setg(errp, "%s: p2p-share=%s: part of the range has no CPU "
+                   "mapping (an MSI-X table, or registers that QEMU "
+                   "emulates)", p2p_device_name(member->dev), text);
+        error_append_hint(errp, "Leave the range out to share all parts of "
+                          "BAR %d that can be shared.\n", item->bar);
+        return false;
+    }
+    return true;
+}
+
+bool p2p_windows_create(P2PMember *member, const char *share, Error **errp)
+{
+    g_auto(GStrv) items = NULL;
+
+    if (!share || g_str_equal(share, "auto")) {
+        return p2p_share_auto(member, errp);
+    }
+    if (g_str_equal(share, "none")) {
+        return true;
+    }
+    items = g_strsplit(share, "+", -1);
+    for (int i = 0; items[i]; i++) {
+        P2PShareItem item;
+
+        if (!p2p_share_parse(items[i], &item)) {
+            error_setg(errp, "%s: p2p-share=%s: cannot understand '%s'",
+                       p2p_device_name(member->dev), share, items[i]);
+            error_append_hint(errp, "Use auto, none, or a '+'-separated list "
+                              "of barN[:ro|:rw][@OFFSET-END].\n");
+            return false;
+        }
+        if (!p2p_share_item(member, items[i], &item, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- Where a window is ------------------------------------------------- */
+
+/*
+ * The offset in @bar of a byte of @mr, which is @bar or stands somewhere in
+ * it. False if it does not.
+ */
+static bool p2p_offset_in_bar(MemoryRegion *bar, MemoryRegion *mr,
+                              hwaddr offset_in_mr, uint64_t *offset)
+{
+    for (; mr != bar; mr = mr->container) {
+        if (!mr) {
+            return false;
+        }
+        offset_in_mr += mr->addr;
+    }
+    *offset = offset_in_mr;
+    return true;
+}
+
+/* Whether the guest's CPUs see the whole window at @gpa, and nothing else. */
+static bool p2p_window_visible(P2PBarWindow *window, hwaddr gpa)
+{
+    MemoryRegion *bar = window->owner->dev->io_regions[window->bar].memory;
+    uint64_t done = 0;
+
+    while (done < window->size) {
+        MemoryRegionSection s = memory_region_find(get_system_memory(),
+                                                   gpa + done,
+                                                   window->size - done);
+        uint64_t offset;
+        bool ok;
+
+        if (!s.mr) {
+            return false;
+        }
+        ok = s.offset_within_address_space == gpa + done &&
+             p2p_offset_in_bar(bar, s.mr, s.offset_within_region, &offset) &&
+             offset == window->offset + done &&
+             p2p_backing_of(s.mr) == window->backing;
+        memory_region_unref(s.mr);
+        if (!ok) {
+            return false;
+        }
+        done += int128_get64(s.size);
+    }
+    return true;
+}
+
+void p2p_window_locate(P2PBarWindow *window)
+{
+    PCIIORegion *r = &window->owner->dev->io_regions[window->bar];
+    P2PWindowState state = P2P_WINDOW_STATE_UNMAPPED;
+
+    if (r->addr != PCI_BAR_UNMAPPED) {
+        hwaddr gpa = r->addr + window->offset;
+
+        if (p2p_window_visible(window, gpa)) {
+            state = P2P_WINDOW_STATE_MAPPED;
+            window->gpa = gpa;
+            window->has_gpa = true;
+        } else {
+            state = P2P_WINDOW_STATE_HIDDEN;
+        }
+    }
+    if (state != window->state) {
+        window->state = state;
+        trace_p2p_window_state(p2p_device_name(window->owner->dev),
+                               window->bar, window->offset,
+                               P2PWindowState_str(state), window->gpa);
+    }
+}
+
+P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container)
+{
+    for (guint i = 0; i < window->installs->len; i++) {
+        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
+
+        if (install->container == container) {
+            return install;
+        }
+    }
+    return NULL;
+}
+
+P2PInstall *p2p_window_install_add(P2PBarWindow *window,
+                                   const void *container)
+{
+    P2PInstall *install = p2p_window_install(window, container);
+
+    if (!install) {
+        P2PInstall fresh = { .container = container };
+
+        g_array_append_val(window->installs, fresh);
+        install = &g_array_index(window->installs, P2PInstall,
+                                 window->installs->len - 1);
+    }
+    return install;
+}
