@@ -40,8 +40,8 @@ typedef struct P2PBarWindow P2PBarWindow;
 
 /* A map with what RCU needs to free it. */
 typedef struct P2PMapSnapshot {
-    P2PMap *map;
     struct rcu_head rcu;
+    P2PMap *map;
 } P2PMapSnapshot;
 
 struct P2PGroup {

@@ -42,6 +42,7 @@ typedef struct P2PSlice {
 } P2PSlice;
 
 struct P2PView {
+    struct rcu_head rcu;
     AddressSpace as;
     MemoryRegion root;
     MemoryRegion doorbells;
@@ -50,7 +51,6 @@ struct P2PView {
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
     QTAILQ_ENTRY(P2PView) next;
-    struct rcu_head rcu;
 };
 
 static QTAILQ_HEAD(, P2PView) p2p_views = QTAILQ_HEAD_INITIALIZER(p2p_views);

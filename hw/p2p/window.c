@@ -13,9 +13,9 @@
 /* --- What stands behind a BAR ------------------------------------------ */
 
 typedef struct P2PProbe {
+    struct rcu_head rcu;
     MemoryRegion alias;
     AddressSpace as;
-    struct rcu_head rcu;
 } P2PProbe;
 
 static void p2p_probe_free(P2PProbe *probe)
