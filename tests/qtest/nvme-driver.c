@@ -49,7 +49,7 @@ struct QNvme {
     QNvmeInfo info;
 };
 
-G_DEFINE_QUARK(qnvme-error-quark, qnvme_error)
+G_DEFINE_QUARK(qnvme_error, qnvme_error)
 
 static uint32_t reg_read(const QNvme *nvme, unsigned offset)
 {
