@@ -193,25 +193,28 @@ static void p2p_group_set_bus_address(Object *obj, bool value, Error **errp)
     }
 }
 
-static void p2p_group_finalize(Object *obj)
+/* Regions of its views may keep the object alive for a while after this. */
+static void p2p_group_unparent(Object *obj)
 {
     P2PGroup *group = P2P_GROUP(obj);
 
-    if (!group->event_timer) {
-        return; /* never completed */
+    if (group->event_timer) { /* else it was never completed */
+        QTAILQ_REMOVE(&p2p_groups, group, next);
+        timer_free(group->event_timer);
+        group->event_timer = NULL;
     }
-    QTAILQ_REMOVE(&p2p_groups, group, next);
-    timer_free(group->event_timer);
-    if (group->view) {
-        p2p_view_free(group->view);
-    }
-    p2p_group_publish(group, NULL);
+}
+
+static void p2p_group_finalize(Object *obj)
+{
+    p2p_group_publish(P2P_GROUP(obj), NULL);
 }
 
 static void p2p_group_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
+    oc->unparent = p2p_group_unparent;
     ucc->complete = p2p_group_complete;
     ucc->can_be_deleted = p2p_group_can_be_deleted;
 

@@ -50,7 +50,7 @@ struct P2PGroup {
     P2PPolicy policy;
     bool bus_address;
     P2PMember *members[P2P_MAX_INITIATORS]; /* by index; NULL: free */
-    P2PView *view;            /* of passthrough initiators; NULL: none yet */
+    P2PView *view;            /* of passthrough initiators; NULL: none */
     P2PMapSnapshot *snapshot; /* RCU; NULL: no member yet */
     QEMUTimer *event_timer;   /* tells grants that changed too soon again */
     QTAILQ_ENTRY(P2PGroup) next;
@@ -81,7 +81,7 @@ struct P2PMember {
     bool passthrough;
     bool realized;        /* its windows are known */
     char *host_bdf;       /* NULL: not a function of this host */
-    P2PView *view;        /* the group's, the confined one, or its own */
+    P2PView *view;        /* its own; NULL: passthrough, shares another */
     GPtrArray *windows;   /* of P2PBarWindow, owned */
 };
 

@@ -185,6 +185,15 @@ static P2PView *p2p_choose_view(PCIDevice *dev, P2PGroup *group)
     return group->view;
 }
 
+/* Not left to the group's end: the view's regions hold the group. */
+static void p2p_group_drop_view(P2PGroup *group)
+{
+    if (group && group->view && !p2p_group_next(group, NULL)) {
+        p2p_view_free(group->view);
+        group->view = NULL;
+    }
+}
+
 static bool p2p_member_new(PCIDevice *dev, P2PGroup *group, Error **errp)
 {
     P2PMember *member;
@@ -237,6 +246,7 @@ bool p2p_device_join(PCIDevice *dev, Error **errp)
     if (passthrough) {
         as = p2p_view_address_space(p2p_choose_view(dev, group));
         if (!p2p_device_check_iommu_group(dev, as, errp)) {
+            p2p_group_drop_view(group);
             return false;
         }
     }
@@ -298,6 +308,7 @@ void p2p_device_leave(PCIDevice *dev)
             p2p_window_forget(group, window);
         }
     }
+    p2p_group_drop_view(group);
     g_ptr_array_unref(member->windows);
     g_free(member->host_bdf);
     g_free(member);

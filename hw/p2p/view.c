@@ -549,6 +549,9 @@ void p2p_view_free(P2PView *view)
 {
     P2PSlice *slice;
 
+    /* First of all, or the end of the transaction would fill it again. */
+    QTAILQ_REMOVE(&p2p_views, view, next);
+
     memory_region_transaction_begin();
     QTAILQ_FOREACH(slice, &view->slices, next) {
         p2p_slice_remove(view, slice);
@@ -556,8 +559,6 @@ void p2p_view_free(P2PView *view)
     memory_region_del_subregion(&view->root, &view->doorbells);
     memory_region_transaction_commit();
     p2p_view_reap(view);
-
-    QTAILQ_REMOVE(&p2p_views, view, next);
     address_space_destroy(&view->as);
     call_rcu(view, p2p_view_reclaim, rcu);
 }
