@@ -17,6 +17,10 @@ CONFIG_PCIE_PORT=y
 CONFIG_PXB=y
 CONFIG_XIO3130=y
 CONFIG_PCIE_PCI_BRIDGE=y
+# QEMU does not link the bridges above, nor nvme, without these
+CONFIG_PCI_BRIDGE=y
+CONFIG_CXL=y
+CONFIG_SPDM_SOCKET=y
 
 # IOMMUs
 CONFIG_VTD=y
