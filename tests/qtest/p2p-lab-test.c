@@ -1,0 +1,618 @@
+/*
+ * p2p-group on real VFIO, in the lab
+ *
+ * What is in the IOMMU is found out by DMA: a probe fills the memory with a
+ * pattern, has a drive write or read it, and looks who has which bytes then.
+ * The drive's own status says nothing, an emulated drive ignores refused
+ * accesses.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qobject/qlist.h"
+#include "standard-headers/linux/pci_regs.h"
+#include "lab-machine.h"
+#include "p2p-monitor.h"
+
+#define BLOCK      512u
+#define PROBE_SIZE 4096u
+#define SCRATCH_LBA (8 * MiB / BLOCK)  /* the disk is written from here on */
+
+#define GROUP "-object p2p-group,id=g0"
+
+/* More than the interval in which a grant is told once */
+#define STEP_NS INT64_C(2000000000)
+
+static LabMachine *start(const char *options, const char *drive0,
+                         const char *drive1, const char *drive2)
+{
+    const char *const properties[] = { drive0, drive1, drive2 };
+    LabMachine *machine = lab_machine_new(options, properties, 3);
+
+    for (unsigned i = 0; i < 3; i++) {
+        if (properties[i]) {
+            lab_drive_start(machine, i);
+        }
+    }
+    return machine;
+}
+
+/* --- Probes --------------------------------------------------------------- */
+
+static uint64_t next_seed = 1;
+
+static uint64_t cmb(const LabMachine *machine, unsigned drive)
+{
+    return machine->drive[drive].cmb.gpa;
+}
+
+static int command(LabMachine *machine, unsigned initiator, QNvmeOp op,
+                   uint64_t lba, uint64_t bus)
+{
+    P2PBusVec vec = { .addr = { bus }, .len = PROBE_SIZE };
+    int ret = qnvme_io(machine->drive[initiator].nvme, op, lba, &vec, 1);
+
+    g_assert_cmpint(ret, >=, 0);
+    return ret;
+}
+
+/*
+ * Whether what @initiator writes to @bus arrives at the guest physical address
+ * @gpa; if it does not, the memory there must be as before.
+ */
+static bool writes_at(LabMachine *machine, unsigned initiator, uint64_t bus,
+                      uint64_t gpa)
+{
+    uint8_t before[PROBE_SIZE], after[PROBE_SIZE], disk[PROBE_SIZE];
+    uint64_t lba = next_seed % 1024;
+
+    lab_pattern(next_seed++, before, PROBE_SIZE);
+    lab_disk_words(initiator, lba * BLOCK, disk, PROBE_SIZE);
+    qtest_bufwrite(machine->qts, gpa, before, PROBE_SIZE);
+    command(machine, initiator, QNVME_READ, lba, bus);
+    qtest_bufread(machine->qts, gpa, after, PROBE_SIZE);
+    if (!memcmp(after, disk, PROBE_SIZE)) {
+        return true;
+    }
+    g_assert_cmpmem(after, PROBE_SIZE, before, PROBE_SIZE);
+    return false;
+}
+
+static bool writes(LabMachine *machine, unsigned initiator, uint64_t gpa)
+{
+    return writes_at(machine, initiator, gpa, gpa);
+}
+
+/*
+ * Whether @initiator gets what is at the guest physical address @gpa when it
+ * reads @bus; if it does not, it must not get a word of it.
+ */
+static bool reads_at(LabMachine *machine, unsigned initiator, uint64_t bus,
+                     uint64_t gpa)
+{
+    uint8_t secret[PROBE_SIZE], seen[PROBE_SIZE];
+
+    lab_pattern(next_seed++, secret, PROBE_SIZE);
+    qtest_bufwrite(machine->qts, gpa, secret, PROBE_SIZE);
+    command(machine, initiator, QNVME_WRITE, SCRATCH_LBA, bus);
+    g_assert_cmpint(command(machine, initiator, QNVME_READ, SCRATCH_LBA,
+                            LAB_DATA + MiB), ==, QNVME_SUCCESS);
+    qtest_bufread(machine->qts, LAB_DATA + MiB, seen, PROBE_SIZE);
+    if (!memcmp(seen, secret, PROBE_SIZE)) {
+        return true;
+    }
+    for (unsigned i = 0; i < PROBE_SIZE; i += 8) {
+        g_assert_cmphex(ldq_le_p(seen + i), !=, ldq_le_p(secret + i));
+    }
+    return false;
+}
+
+static bool reads(LabMachine *machine, unsigned initiator, uint64_t gpa)
+{
+    return reads_at(machine, initiator, gpa, gpa);
+}
+
+/* The IOMMU has nothing at @bus for @initiator, and says so. */
+static void expect_fault(LabMachine *machine, unsigned initiator, QNvmeOp op,
+                         uint64_t bus)
+{
+    P2PBusVec vec = { .addr = { bus }, .len = PROBE_SIZE };
+    g_autoptr(DmarLog) log = dmar_log_open();
+    g_autofree char *line = NULL;
+    int result;
+
+    g_assert_nonnull(log);
+    line = lab_provoke_fault(machine, log, initiator, op, SCRATCH_LBA, &vec,
+                             &result);
+    g_assert_nonnull(line);
+}
+
+static int translate(LabMachine *machine, unsigned initiator, uint64_t gpa,
+                     uint32_t len, uint32_t flags)
+{
+    P2PGuestVec in = { .addr = { gpa }, .len = len, .flags = flags };
+    P2PBusVec out[4];
+    size_t m = ARRAY_SIZE(out);
+    int ret = p2p_monitor_translate(machine->qts,
+                                    machine->drive[initiator].id, &in, 1,
+                                    out, &m);
+
+    if (!ret) {
+        g_assert_cmpuint(m, ==, 1);
+        g_assert_cmphex(out[0].addr.bus, ==, gpa);
+        g_assert_cmpuint(out[0].len, ==, len);
+    }
+    return ret;
+}
+
+static void expect_installed(LabMachine *machine, unsigned target,
+                             uint64_t offset, unsigned initiator,
+                             bool installed)
+{
+    g_autoptr(QDict) window = p2p_monitor_window(machine->qts,
+                                                 machine->drive[target].id,
+                                                 LAB_CMB_BAR, offset);
+    const QDict *grant;
+
+    g_assert_nonnull(window);
+    grant = p2p_monitor_grant(window, machine->drive[initiator].id);
+    g_assert_nonnull(grant);
+    g_assert_cmpint(qdict_get_bool(grant, "installed"), ==, installed);
+    g_assert_cmpint(!qdict_get_try_str(grant, "reason"), ==, installed);
+}
+
+static void expect_state(LabMachine *machine, unsigned target,
+                         const char *state)
+{
+    g_autoptr(QDict) window = p2p_monitor_window(machine->qts,
+                                                 machine->drive[target].id,
+                                                 LAB_CMB_BAR, 0);
+
+    g_assert_nonnull(window);
+    g_assert_cmpstr(qdict_get_str(window, "state"), ==, state);
+    g_assert_cmpint(qdict_haskey(window, "gpa"), ==,
+                    g_str_equal(state, "mapped"));
+    if (qdict_haskey(window, "gpa")) {
+        g_assert_cmphex(p2p_monitor_uint(window, "gpa"), ==,
+                        cmb(machine, target));
+    }
+}
+
+/* --- What a view holds ---------------------------------------------------- */
+
+static void test_allowed(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+
+    g_assert_true(writes(m, 0, LAB_DATA));
+    g_assert_true(reads(m, 0, LAB_DATA));
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t last = cmb(m, !i) + m->drive[!i].cmb_size - PROBE_SIZE;
+
+        g_assert_true(writes(m, i, cmb(m, !i)));
+        g_assert_true(reads(m, i, cmb(m, !i)));
+        g_assert_true(writes(m, i, last));
+        g_assert_true(reads(m, i, last));
+    }
+    /*
+     * Its own BAR, which the view of all members holds.  Only this way: the
+     * lab's QEMU lets no device read its own registers by DMA.
+     */
+    g_assert_true(writes(m, 0, cmb(m, 0)));
+}
+
+static void test_registers_not_shared(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+    uint64_t gpa = LAB_REGISTERS + MiB;   /* of drive1 */
+    uint64_t capabilities = qtest_readq(m->qts, gpa);
+    uint64_t seen;
+
+    g_assert_cmphex(capabilities, !=, 0);
+    expect_fault(m, 0, QNVME_WRITE, gpa);
+    g_assert_cmpint(command(m, 0, QNVME_READ, SCRATCH_LBA, LAB_DATA), ==,
+                    QNVME_SUCCESS);
+    qtest_memread(m->qts, LAB_DATA, &seen, sizeof(seen));
+    g_assert_cmphex(le64_to_cpu(seen), !=, capabilities);
+    g_assert_cmpint(translate(m, 0, gpa, PROBE_SIZE, P2P_VEC_READ), ==,
+                    -EFAULT);
+}
+
+static void test_outsider(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0", "");
+
+    g_assert_true(writes(m, 2, LAB_DATA));
+    g_assert_true(reads(m, 2, LAB_DATA));
+    for (unsigned i = 0; i < 2; i++) {
+        g_assert_true(writes(m, !i, cmb(m, i)));
+        g_assert_false(writes(m, 2, cmb(m, i)));
+        g_assert_false(reads(m, 2, cmb(m, i)));
+        g_assert_false(writes(m, i, cmb(m, 2)));
+        g_assert_false(reads(m, i, cmb(m, 2)));
+        g_assert_cmpint(translate(m, i, cmb(m, 2), PROBE_SIZE, P2P_VEC_READ),
+                        ==, -EFAULT);
+    }
+}
+
+static void test_two_groups(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP " -object p2p-group,id=g1",
+                                    "p2p-group=g0", "p2p-group=g0",
+                                    "p2p-group=g1");
+
+    g_assert_true(writes(m, 0, cmb(m, 1)));
+    g_assert_true(writes(m, 2, LAB_DATA));
+    g_assert_false(writes(m, 2, cmb(m, 0)));
+    g_assert_false(reads(m, 2, cmb(m, 1)));
+    g_assert_false(writes(m, 0, cmb(m, 2)));
+    g_assert_false(reads(m, 1, cmb(m, 2)));
+}
+
+static void test_initiate_off(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0",
+                                    "p2p-group=g0,p2p-initiate=off", NULL);
+    g_autoptr(QDict) member = p2p_monitor_member(m->qts, "drive1");
+    g_autoptr(QDict) window = p2p_monitor_window(m->qts, "drive0",
+                                                 LAB_CMB_BAR, 0);
+
+    g_assert_true(writes(m, 0, cmb(m, 1)));
+    g_assert_true(reads(m, 0, cmb(m, 1)));
+    g_assert_true(writes(m, 1, LAB_DATA));
+    g_assert_true(reads(m, 1, LAB_DATA));
+    g_assert_false(writes(m, 1, cmb(m, 0)));
+    g_assert_false(reads(m, 1, cmb(m, 0)));
+
+    g_assert_false(qdict_get_bool(member, "initiate"));
+    g_assert_null(p2p_monitor_grant(window, "drive1"));
+    g_assert_cmpint(translate(m, 1, cmb(m, 0), PROBE_SIZE, P2P_VEC_READ), ==,
+                    -EACCES);
+}
+
+static void test_share_none(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0",
+                                    "p2p-group=g0,p2p-share=none", NULL);
+    g_autoptr(QDict) member = p2p_monitor_member(m->qts, "drive1");
+
+    g_assert_true(writes(m, 1, cmb(m, 0)));
+    g_assert_true(reads(m, 1, cmb(m, 0)));
+    g_assert_false(writes(m, 0, cmb(m, 1)));
+    g_assert_false(reads(m, 0, cmb(m, 1)));
+    g_assert_true(qlist_empty(qdict_get_qlist(member, "windows")));
+    g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_READ), ==,
+                    -EFAULT);
+}
+
+static void test_part_of_bar(void)
+{
+    g_autoptr(LabMachine) m = start(
+        GROUP, "p2p-group=g0", "p2p-group=g0,p2p-share=bar2@0x1000-0x4000",
+        NULL);
+    uint64_t base = cmb(m, 1);
+
+    g_assert_true(writes(m, 0, base + 0x1000));
+    g_assert_true(reads(m, 0, base + 0x1000));
+    g_assert_true(writes(m, 0, base + 0x3000));
+    g_assert_true(reads(m, 0, base + 0x3000));
+    g_assert_false(writes(m, 0, base));
+    g_assert_false(reads(m, 0, base));
+    g_assert_false(writes(m, 0, base + 0x4000));
+    g_assert_false(reads(m, 0, base + 0x4000));
+
+    g_assert_cmpint(translate(m, 0, base + 0x1000, 0x3000, P2P_VEC_WRITE), ==,
+                    0);
+    g_assert_cmpint(translate(m, 0, base + 0xfff, 0x1000, P2P_VEC_WRITE), ==,
+                    -EFAULT);
+    g_assert_cmpint(translate(m, 0, base + 0x1000, 0x3001, P2P_VEC_WRITE), ==,
+                    -EFAULT);
+}
+
+static void test_read_only(void)
+{
+    g_autoptr(LabMachine) m = start(
+        GROUP, "p2p-group=g0",
+        "p2p-group=g0,p2p-share=bar2@0x0-0x2000+bar2:ro@0x2000-0x4000", NULL);
+    uint64_t ro = cmb(m, 1) + 0x2000;
+
+    g_assert_true(writes(m, 0, cmb(m, 1)));
+    g_assert_true(reads(m, 0, ro));
+    g_assert_false(writes(m, 0, ro));
+    g_assert_true(reads(m, 0, ro));
+    g_assert_cmpint(translate(m, 0, ro, PROBE_SIZE, P2P_VEC_READ), ==, 0);
+    g_assert_cmpint(translate(m, 0, ro, PROBE_SIZE, P2P_VEC_WRITE), ==,
+                    -EACCES);
+}
+
+/* --- Windows follow the BAR ----------------------------------------------- */
+
+static void test_move(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+    LabDrive *target = &m->drive[1];
+    P2PGuestAddr places[] = {
+        { cmb(m, 1) + 16 * GiB }, { cmb(m, 1) + 32 * MiB }, { 0xd0000000 },
+    };
+
+    g_assert_true(writes(m, 0, cmb(m, 1)));
+    for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+        uint64_t old = target->cmb.gpa;
+
+        guest_pci_bar_map(&target->pci, LAB_CMB_BAR, places[i]);
+        target->cmb = places[i];
+        expect_state(m, 1, "mapped");
+        expect_installed(m, 1, 0, 0, true);
+        g_assert_true(writes(m, 0, cmb(m, 1)));
+        g_assert_true(reads(m, 0, cmb(m, 1)));
+        g_assert_false(writes_at(m, 0, old, cmb(m, 1)));
+        g_assert_false(reads_at(m, 0, old, cmb(m, 1)));
+        g_assert_cmpint(translate(m, 0, old, PROBE_SIZE, P2P_VEC_READ), ==,
+                        -EFAULT);
+    }
+}
+
+static void test_decode_off(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+    LabDrive *target = &m->drive[1];
+    uint8_t before[PROBE_SIZE], after[PROBE_SIZE];
+
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert_true(writes(m, 0, cmb(m, 1)));
+        lab_pattern(next_seed++, before, PROBE_SIZE);
+        qtest_bufwrite(m->qts, cmb(m, 1), before, PROBE_SIZE);
+
+        guest_pci_command(&target->pci, 0, PCI_COMMAND_MEMORY);
+        expect_state(m, 1, "unmapped");
+        expect_installed(m, 1, 0, 0, false);
+        g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_WRITE),
+                        ==, -ESTALE);
+        expect_fault(m, 0, QNVME_READ, cmb(m, 1));
+        g_assert_true(writes(m, 0, LAB_DATA));
+
+        guest_pci_command(&target->pci, PCI_COMMAND_MEMORY, 0);
+        qtest_bufread(m->qts, cmb(m, 1), after, PROBE_SIZE);
+        g_assert_cmpmem(after, PROBE_SIZE, before, PROBE_SIZE);
+        expect_state(m, 1, "mapped");
+        expect_installed(m, 1, 0, 0, true);
+        g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_WRITE),
+                        ==, 0);
+    }
+    g_assert_true(reads(m, 0, cmb(m, 1)));
+}
+
+/* --- Policies and back ends ----------------------------------------------- */
+
+#define REQUIRE "-object p2p-group,id=g0,policy=require"
+#define IOMMUFD " -object iommufd,id=i0"
+
+static void test_require(void)
+{
+    g_autoptr(LabMachine) m = start(REQUIRE, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+
+    expect_installed(m, 1, 0, 0, true);
+    expect_installed(m, 0, 0, 1, true);
+    g_assert_true(writes(m, 0, cmb(m, 1)));
+    g_assert_true(writes(m, 1, cmb(m, 0)));
+}
+
+static void test_require_iommufd(void)
+{
+    static const char *const properties[] = {
+        "p2p-group=g0,iommufd=i0", "p2p-group=g0,iommufd=i0",
+    };
+    g_autofree char *messages = lab_machine_refused(REQUIRE IOMMUFD,
+                                                    properties, 2);
+
+    g_assert_nonnull(strstr(messages, "drive1"));
+    g_assert_nonnull(strstr(messages, "policy=require"));
+    g_assert_nonnull(strstr(messages, "iommufd"));
+    g_assert_nonnull(strstr(messages, "policy=auto"));
+}
+
+static void test_auto_iommufd(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP IOMMUFD, "p2p-group=g0,iommufd=i0",
+                                    "p2p-group=g0,iommufd=i0", NULL);
+    g_autoptr(QDict) window = NULL;
+    const QDict *grant;
+
+    expect_state(m, 1, "mapped");
+    window = p2p_monitor_window(m->qts, "drive1", LAB_CMB_BAR, 0);
+    grant = p2p_monitor_grant(window, "drive0");
+    g_assert_false(qdict_get_bool(grant, "installed"));
+    g_assert_nonnull(strstr(qdict_get_str(grant, "reason"), "iommufd"));
+    g_assert_cmpuint(p2p_monitor_uint(grant, "failures"), >, 0);
+    g_assert_cmpint(qdict_get_int(grant, "last-errno"), ==, EFAULT);
+
+    g_assert_true(writes(m, 0, LAB_DATA));
+    g_assert_true(reads(m, 0, LAB_DATA));
+    g_assert_false(writes(m, 0, cmb(m, 1)));
+    g_assert_false(reads(m, 0, cmb(m, 1)));
+    g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_READ), ==,
+                    -EACCES);
+}
+
+/* --- What the monitor tells ----------------------------------------------- */
+
+static void test_query(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0",
+                                    "p2p-group=g0,p2p-initiate=off", NULL);
+    g_autoptr(QDict) member = p2p_monitor_member(m->qts, "drive1");
+    g_autoptr(QDict) window = p2p_monitor_window(m->qts, "drive1",
+                                                 LAB_CMB_BAR, 0);
+    const QDict *grant = p2p_monitor_grant(window, "drive0");
+
+    g_assert_cmpstr(qdict_get_str(member, "host-bdf"), ==, m->drive[1].host);
+    g_assert_cmpstr(qdict_get_str(member, "guest-bdf"), ==, "0000:00:05.0");
+    g_assert_cmpstr(qdict_get_str(member, "kind"), ==, "passthrough");
+    g_assert_cmpuint(p2p_monitor_uint(window, "size"), ==,
+                     m->drive[1].cmb_size);
+    g_assert_cmpstr(qdict_get_str(window, "access"), ==, "rw");
+    g_assert_true(qdict_get_bool(window, "cpu-mappable"));
+
+    /* Two root ports of one host bridge, and Linux trusts the processor's. */
+    g_assert_cmpstr(qdict_get_str(grant, "map-type"), ==, "thru-host-bridge");
+    g_assert_cmpstr(qdict_get_str(grant, "path"), ==, "phb");
+    g_assert_true(qdict_get_bool(grant, "routed"));
+    g_assert_true(*qdict_get_str(grant, "path-reason"));
+    g_assert_cmpuint(p2p_monitor_uint(grant, "maps"), >, 0);
+    g_assert_cmpuint(p2p_monitor_uint(grant, "failures"), ==, 0);
+    g_assert_false(qdict_haskey(grant, "last-errno"));
+}
+
+/* The events that have come so far about drive0's grant to drive1's CMB. */
+static unsigned grant_events(LabMachine *m, bool *installed)
+{
+    unsigned count = 0;
+
+    /* What comes before the answer was sent before it. */
+    qtest_qmp_assert_success(m->qts, "{ 'execute': 'query-status' }");
+    while (true) {
+        g_autoptr(QDict) event = qtest_qmp_event_ref(m->qts,
+                                                     "P2P_GRANT_CHANGED");
+        const QDict *data;
+
+        if (!event) {
+            return count;
+        }
+        data = qdict_get_qdict(event, "data");
+        if (g_str_equal(qdict_get_str(data, "initiator"), "drive0") &&
+            g_str_equal(qdict_get_str(data, "target"), "drive1")) {
+            g_assert_cmpstr(qdict_get_str(data, "group"), ==, "g0");
+            g_assert_cmpint(qdict_get_int(data, "bar"), ==, LAB_CMB_BAR);
+            g_assert_cmpuint(p2p_monitor_uint(data, "size"), ==,
+                             m->drive[1].cmb_size);
+            *installed = qdict_get_bool(data, "installed");
+            g_assert_cmpint(!qdict_haskey(data, "reason"), ==, *installed);
+            count++;
+        }
+    }
+}
+
+static void test_events(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+    const GuestPci *target = &m->drive[1].pci;
+    bool installed = false;
+
+    /* QEMU's clock stands still unless the test moves it. */
+    qtest_clock_step(m->qts, STEP_NS);
+    g_assert_cmpuint(grant_events(m, &installed), >=, 1);
+    g_assert_true(installed);
+
+    qtest_clock_step(m->qts, STEP_NS);
+    guest_pci_command(target, 0, PCI_COMMAND_MEMORY);
+    g_assert_cmpuint(grant_events(m, &installed), ==, 1);
+    g_assert_false(installed);
+
+    /* Too soon: at the end of the interval only the last state is told. */
+    for (unsigned i = 0; i < 5; i++) {
+        guest_pci_command(target, PCI_COMMAND_MEMORY, 0);
+        guest_pci_command(target, 0, PCI_COMMAND_MEMORY);
+    }
+    guest_pci_command(target, PCI_COMMAND_MEMORY, 0);
+    g_assert_cmpuint(grant_events(m, &installed), ==, 0);
+    qtest_clock_step(m->qts, STEP_NS);
+    g_assert_cmpuint(grant_events(m, &installed), ==, 1);
+    g_assert_true(installed);
+
+    /* A state that was told already is not told again. */
+    guest_pci_command(target, 0, PCI_COMMAND_MEMORY);
+    guest_pci_command(target, PCI_COMMAND_MEMORY, 0);
+    qtest_clock_step(m->qts, STEP_NS);
+    grant_events(m, &installed);
+    g_assert_true(installed);
+    qtest_clock_step(m->qts, STEP_NS);
+    g_assert_cmpuint(grant_events(m, &installed), ==, 0);
+}
+
+/* --- One IOMMU group of the host ------------------------------------------ */
+
+static void test_shared_iommu_group(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+
+    g_assert_true(writes(m, 0, LAB_DATA));
+    g_assert_true(writes(m, 1, LAB_DATA));
+}
+
+static void test_split_iommu_group(void)
+{
+    static const char *const split[][2] = {
+        { "p2p-group=g0", "" },
+        { "", "p2p-group=g0" },
+        { "p2p-group=g0", "p2p-group=g1" },
+        { "p2p-group=g0", "p2p-group=g0,p2p-initiate=off" },
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(split); i++) {
+        g_autofree char *messages = lab_machine_refused(
+            GROUP " -object p2p-group,id=g1", split[i], 2);
+
+        g_assert_nonnull(strstr(messages, "drive0"));
+        g_assert_nonnull(strstr(messages, "drive1"));
+        g_assert_nonnull(strstr(messages, "p2p-group"));
+        g_assert_nonnull(strstr(messages, "IOMMU group"));
+        g_assert_nonnull(strstr(messages, "Give both the same p2p-group"));
+    }
+}
+
+/* Whether the lab's layout has its first two drives in one IOMMU group. */
+static bool one_iommu_group(void)
+{
+    g_autofree char *group[2];
+
+    for (unsigned i = 0; i < 2; i++) {
+        g_autofree char *host = lab_host(i);
+        g_autofree char *path = g_strdup_printf(
+            "/sys/bus/pci/devices/%s/iommu_group", host);
+
+        group[i] = g_file_read_link(path, NULL);
+        g_assert_nonnull(group[i]);
+    }
+    return g_str_equal(group[0], group[1]);
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *last = lab_host(2);
+
+    g_test_init(&argc, &argv, NULL);
+    if (!last) {
+        g_printerr("%s: run me in the lab, with three drives\n", argv[0]);
+        return 1;
+    }
+
+    if (one_iommu_group()) {
+        qtest_add_func("p2p/lab/iommu-group/shared", test_shared_iommu_group);
+        qtest_add_func("p2p/lab/iommu-group/split", test_split_iommu_group);
+        return g_test_run();
+    }
+    qtest_add_func("p2p/lab/view/allowed", test_allowed);
+    qtest_add_func("p2p/lab/view/registers", test_registers_not_shared);
+    qtest_add_func("p2p/lab/view/outsider", test_outsider);
+    qtest_add_func("p2p/lab/view/two-groups", test_two_groups);
+    qtest_add_func("p2p/lab/view/initiate-off", test_initiate_off);
+    qtest_add_func("p2p/lab/view/share-none", test_share_none);
+    qtest_add_func("p2p/lab/view/part-of-bar", test_part_of_bar);
+    qtest_add_func("p2p/lab/view/read-only", test_read_only);
+    qtest_add_func("p2p/lab/window/move", test_move);
+    qtest_add_func("p2p/lab/window/decode-off", test_decode_off);
+    qtest_add_func("p2p/lab/policy/require", test_require);
+    qtest_add_func("p2p/lab/policy/require-iommufd", test_require_iommufd);
+    qtest_add_func("p2p/lab/policy/auto-iommufd", test_auto_iommufd);
+    qtest_add_func("p2p/lab/monitor/query", test_query);
+    qtest_add_func("p2p/lab/monitor/events", test_events);
+    return g_test_run();
+}
