@@ -109,6 +109,10 @@ static void p2p_grant_tell(P2PGroup *group, P2PMember *initiator,
     const char *to = p2p_device_name(window->owner->dev);
     int64_t now = qemu_clock_get_ms(p2p_event_clock());
 
+    /* That a BAR has no address yet is how every grant begins. */
+    if (!grant->told_at && window->state == P2P_WINDOW_STATE_UNMAPPED) {
+        return;
+    }
     if (grant->installed == grant->told_installed &&
         !g_strcmp0(grant->reason, grant->told_reason)) {
         grant->pending = false;

@@ -230,12 +230,12 @@ bool p2p_device_join(PCIDevice *dev, Error **errp)
     bool passthrough = p2p_device_is_passthrough(dev);
     AddressSpace *as = NULL;
 
+    if (!group && dev->p2p.share) {
+        error_setg(errp, "%s: p2p-share=%s has no effect without p2p-group",
+                   p2p_device_name(dev), dev->p2p.share);
+        return false;
+    }
     if (QTAILQ_EMPTY(&p2p_groups) || (!group && !passthrough)) {
-        if (dev->p2p.share) {
-            error_setg(errp, "%s: p2p-share=%s has no effect without "
-                       "p2p-group", p2p_device_name(dev), dev->p2p.share);
-            return false;
-        }
         return true;
     }
 

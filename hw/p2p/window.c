@@ -140,8 +140,17 @@ void p2p_window_free(P2PBarWindow *window)
     g_free(window);
 }
 
+/* Each INTx interrupt that QEMU emulates takes the BARs' mappings away. */
+static bool p2p_mapping_unsteady(P2PMember *member)
+{
+    return member->passthrough && p2p_vfio_intx_only(member->dev);
+}
+
 static bool p2p_share_auto(P2PMember *member, Error **errp)
 {
+    if (p2p_mapping_unsteady(member)) {
+        return true;
+    }
     for (int bar = 0; bar < PCI_ROM_SLOT; bar++) {
         PCIIORegion *r = &member->dev->io_regions[bar];
         g_autoptr(GArray) ranges = NULL;
@@ -229,8 +238,7 @@ static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
                    (uint64_t)qemu_real_host_page_size());
         return false;
     }
-    if (p2p_device_is_passthrough(member->dev) &&
-        p2p_vfio_intx_only(member->dev)) {
+    if (p2p_mapping_unsteady(member)) {
         error_setg(errp, "%s: p2p-share=%s: the device has neither MSI nor "
                    "MSI-X; each INTx interrupt takes the mapping of BAR %d "
                    "away", name, text, bar);
