@@ -20,6 +20,7 @@ CONFIG_PCIE_PCI_BRIDGE=y
 # QEMU does not link the bridges above, nor nvme, without these
 CONFIG_PCI_BRIDGE=y
 CONFIG_CXL=y
+CONFIG_CXL_MEM_DEVICE=y
 CONFIG_SPDM_SOCKET=y
 
 # IOMMUs
