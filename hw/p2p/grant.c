@@ -120,6 +120,11 @@ static void p2p_grant_tell(P2PGroup *group, P2PMember *initiator,
     }
     if (grant->told_at && now < grant->told_at + P2P_TELL_INTERVAL_MS) {
         grant->pending = true;
+        if (!group->event_timer) {
+            /* Not earlier: the clock is known once there is a machine. */
+            group->event_timer = timer_new_ms(p2p_event_clock(),
+                                              p2p_grants_tell_pending, group);
+        }
         if (!timer_pending(group->event_timer)) {
             timer_mod(group->event_timer,
                       grant->told_at + P2P_TELL_INTERVAL_MS);
@@ -216,6 +221,54 @@ static void p2p_tell_one(P2PGroup *group, P2PMember *initiator,
 void p2p_grants_tell_pending(void *group)
 {
     p2p_foreach_grant(group, p2p_tell_one);
+}
+
+/* Drop what is kept about containers that no member uses any more. */
+static void p2p_window_forget(P2PGroup *group, P2PBarWindow *window)
+{
+    for (guint i = window->installs->len; i-- > 0; ) {
+        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
+        bool used = false;
+        P2PMember *m;
+
+        P2P_FOREACH_MEMBER(m, group) {
+            used |= p2p_member_container(m) == install->container;
+        }
+        if (!used) {
+            g_array_remove_index_fast(window->installs, i);
+        }
+    }
+}
+
+static void p2p_grant_end(P2PMember *initiator, P2PBarWindow *window)
+{
+    P2PGrant *grant = &window->grants[initiator->index];
+
+    if (grant->told_installed && initiator != window->owner) {
+        qapi_event_send_p2p_grant_changed(
+            p2p_group_id(initiator->group), p2p_device_name(initiator->dev),
+            p2p_device_name(window->owner->dev), window->bar, window->offset,
+            window->size, false, "a device has left the group");
+    }
+    p2p_grant_clear(grant);
+}
+
+void p2p_grants_end(P2PMember *member)
+{
+    P2PGroup *group = member->group;
+    P2PMember *other;
+
+    P2P_FOREACH_MEMBER(other, group) {
+        for (guint i = 0; i < other->windows->len; i++) {
+            P2PBarWindow *window = g_ptr_array_index(other->windows, i);
+
+            p2p_grant_end(member, window);
+            p2p_window_forget(group, window);
+        }
+        for (guint i = 0; i < member->windows->len; i++) {
+            p2p_grant_end(other, g_ptr_array_index(member->windows, i));
+        }
+    }
 }
 
 /* --- Map --------------------------------------------------------------- */

@@ -55,6 +55,14 @@ void p2p_group_publish(P2PGroup *group, P2PMap *map)
     }
 }
 
+/* Nothing but a change costs more than finding out that there is none. */
+static bool p2p_dirty;
+
+void p2p_changed(void)
+{
+    p2p_dirty = true;
+}
+
 void p2p_update(void)
 {
     static bool busy, again;
@@ -81,6 +89,10 @@ void p2p_update(void)
     } while (again);
     busy = false;
 
+    if (!p2p_dirty) {
+        return;
+    }
+    p2p_dirty = false;
     QTAILQ_FOREACH(group, &p2p_groups, next) {
         p2p_grants_update(group);
     }
@@ -93,24 +105,26 @@ void p2p_memory_committed(void)
     }
 }
 
+static int p2p_check_viommu_last(Object *obj, void *opaque)
+{
+    PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
+    Error *err = NULL;
+
+    if (dev && dev->p2p.as && !p2p_device_check_viommu(dev, &err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+    return 0;
+}
+
 /*
  * A vIOMMU may be created after the devices that it translates for, so this
  * cannot be left to p2p_device_join().
  */
 static void p2p_machine_done(Notifier *notifier, void *data)
 {
-    P2PGroup *group;
-    P2PMember *member;
-    Error *err = NULL;
-
-    QTAILQ_FOREACH(group, &p2p_groups, next) {
-        P2P_FOREACH_MEMBER(member, group) {
-            if (!p2p_device_check_viommu(member->dev, &err)) {
-                error_report_err(err);
-                exit(EXIT_FAILURE);
-            }
-        }
-    }
+    object_child_foreach_recursive(object_get_root(), p2p_check_viommu_last,
+                                   NULL);
     p2p_memory_committed();
 }
 
@@ -148,9 +162,8 @@ static void p2p_group_complete(UserCreatable *uc, Error **errp)
     if (!p2p_machine_done_notifier.node.le_prev) {
         qemu_add_machine_init_done_notifier(&p2p_machine_done_notifier);
     }
-    group->event_timer = timer_new_ms(p2p_event_clock(),
-                                      p2p_grants_tell_pending, group);
     QTAILQ_INSERT_TAIL(&p2p_groups, group, next);
+    group->listed = true;
 }
 
 static bool p2p_group_can_be_deleted(UserCreatable *uc)
@@ -193,21 +206,26 @@ static void p2p_group_set_bus_address(Object *obj, bool value, Error **errp)
     }
 }
 
-/* Regions of its views may keep the object alive for a while after this. */
+/* A device that has left may keep the object alive for a while after this. */
 static void p2p_group_unparent(Object *obj)
 {
     P2PGroup *group = P2P_GROUP(obj);
 
-    if (group->event_timer) { /* else it was never completed */
+    if (group->listed) {
         QTAILQ_REMOVE(&p2p_groups, group, next);
-        timer_free(group->event_timer);
-        group->event_timer = NULL;
+        group->listed = false;
     }
 }
 
 static void p2p_group_finalize(Object *obj)
 {
-    p2p_group_publish(P2P_GROUP(obj), NULL);
+    P2PGroup *group = P2P_GROUP(obj);
+
+    timer_free(group->event_timer);
+    if (group->view) {
+        p2p_view_free(group->view);
+    }
+    p2p_group_publish(group, NULL);
 }
 
 static void p2p_group_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)

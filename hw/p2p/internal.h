@@ -52,7 +52,8 @@ struct P2PGroup {
     P2PMember *members[P2P_MAX_INITIATORS]; /* by index; NULL: free */
     P2PView *view;            /* of passthrough initiators; NULL: none */
     P2PMapSnapshot *snapshot; /* RCU; NULL: no member yet */
-    QEMUTimer *event_timer;   /* tells grants that changed too soon again */
+    QEMUTimer *event_timer;   /* tells what changed too soon; NULL: unused */
+    bool listed;              /* in p2p_groups */
     QTAILQ_ENTRY(P2PGroup) next;
 };
 
@@ -68,6 +69,9 @@ const char *p2p_group_id(P2PGroup *group);
 
 /* Bring views, grants and maps in line with the machine. */
 void p2p_update(void);
+
+/* Something has happened that the next p2p_update() must take in. */
+void p2p_changed(void);
 
 /* Replace the snapshot that readers see; takes @map, which may be NULL. */
 void p2p_group_publish(P2PGroup *group, P2PMap *map);
@@ -162,6 +166,10 @@ Object *p2p_bar_mapping_new(PCIDevice *dev, int bar, uint64_t offset,
                             uint64_t size, bool readonly);
 MemoryRegion *p2p_bar_mapping_region(Object *mapping);
 
+/* The mapping alone, to be unmapped by the caller; NULL: no file. */
+void *p2p_bar_mmap(PCIDevice *dev, int bar, uint64_t offset, uint64_t size,
+                   bool readonly);
+
 /* Implemented by device models whose BARs are files. */
 #define TYPE_P2P_BAR_FILE "p2p-bar-file"
 typedef struct P2PBarFileClass {
@@ -170,6 +178,21 @@ typedef struct P2PBarFileClass {
     int (*get_fd)(PCIDevice *dev, int bar, off_t *offset);
 } P2PBarFileClass;
 DECLARE_CLASS_CHECKERS(P2PBarFileClass, P2P_BAR_FILE, TYPE_P2P_BAR_FILE)
+
+/* --- readonly.c -------------------------------------------------------- */
+
+/*
+ * What stands for @window, at its present address, in @view, which is of a
+ * device model that may only read it.
+ */
+Object *p2p_read_only_new(P2PView *view, P2PBarWindow *window);
+MemoryRegion *p2p_read_only_region(Object *read_only);
+
+/*
+ * No longer in the view. Within the transaction that takes the region out;
+ * the caller's reference stays.
+ */
+void p2p_read_only_retire(Object *read_only);
 
 /* --- view.c ------------------------------------------------------------ */
 
@@ -193,6 +216,9 @@ void p2p_views_sync(void);
  */
 int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container);
 
+/* Tell of an access that @view, which is of a device model, refuses. */
+MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write);
+
 /* Guest RAM as the views hold it, for the map. */
 typedef void P2PRamFn(MemoryRegion *mr, hwaddr gpa, hwaddr offset,
                       uint64_t size, bool readonly, void *opaque);
@@ -211,6 +237,9 @@ void p2p_grants_tell_pending(void *group);
 QEMUClockType p2p_event_clock(void);
 void p2p_grant_clear(P2PGrant *grant);
 
+/* @member leaves: tell what ends with it, forget what concerns it. */
+void p2p_grants_end(P2PMember *member);
+
 /* A failed map call of VFIO in words, with the way out. */
 char *p2p_grant_map_error(P2PMember *initiator, int err);
 
@@ -220,6 +249,8 @@ char *p2p_grant_map_error(P2PMember *initiator, int err);
 const void *p2p_vfio_container(PCIDevice *dev);
 bool p2p_vfio_uses_iommufd(PCIDevice *dev);
 char *p2p_vfio_host_bdf(PCIDevice *dev);
+/* A function on a real bus, in contrast to one that a process emulates. */
+bool p2p_vfio_is_hardware(PCIDevice *dev);
 /* Host IOMMU group, known before realize; -1: cannot be told. */
 int p2p_vfio_iommu_group(PCIDevice *dev);
 /* INTx has suspended the CPU mapping of the BAR. */

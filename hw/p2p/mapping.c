@@ -38,10 +38,9 @@ static int p2p_bar_fd(PCIDevice *dev, int bar, off_t *offset)
     return -1;
 }
 
-Object *p2p_bar_mapping_new(PCIDevice *dev, int bar, uint64_t offset,
-                            uint64_t size, bool readonly)
+void *p2p_bar_mmap(PCIDevice *dev, int bar, uint64_t offset, uint64_t size,
+                   bool readonly)
 {
-    P2PBarMapping *mapping;
     off_t start;
     int fd = p2p_bar_fd(dev, bar, &start);
     void *hva;
@@ -51,7 +50,16 @@ Object *p2p_bar_mapping_new(PCIDevice *dev, int bar, uint64_t offset,
     }
     hva = mmap(NULL, size, PROT_READ | (readonly ? 0 : PROT_WRITE),
                MAP_SHARED, fd, start + offset);
-    if (hva == MAP_FAILED) {
+    return hva == MAP_FAILED ? NULL : hva;
+}
+
+Object *p2p_bar_mapping_new(PCIDevice *dev, int bar, uint64_t offset,
+                            uint64_t size, bool readonly)
+{
+    P2PBarMapping *mapping;
+    void *hva = p2p_bar_mmap(dev, bar, offset, size, readonly);
+
+    if (!hva) {
         return NULL;
     }
 

@@ -106,11 +106,13 @@ bool p2p_device_check_viommu(PCIDevice *dev, Error **errp)
         return true;
     }
     error_setg(errp, "%s: p2p-group: the guest's own IOMMU translates for bus "
-               "%s, a group would be bypassed by it", p2p_device_name(dev),
-               BUS(pci_get_bus(dev))->name);
+               "%s, which does not go together with the views of a p2p-group",
+               p2p_device_name(dev), BUS(pci_get_bus(dev))->name);
     error_append_hint(errp, "Put the device below a host bridge with "
                       "bypass_iommu=on (pxb-pcie), or leave the guest's IOMMU "
-                      "or p2p-group out.\n");
+                      "out.%s\n", dev->p2p.group ? ""
+                      : " In a machine with a p2p-group this holds for every "
+                        "passthrough device.");
     return false;
 }
 
@@ -185,15 +187,6 @@ static P2PView *p2p_choose_view(PCIDevice *dev, P2PGroup *group)
     return group->view;
 }
 
-/* Not left to the group's end: the view's regions hold the group. */
-static void p2p_group_drop_view(P2PGroup *group)
-{
-    if (group && group->view && !p2p_group_next(group, NULL)) {
-        p2p_view_free(group->view);
-        group->view = NULL;
-    }
-}
-
 static bool p2p_member_new(PCIDevice *dev, P2PGroup *group, Error **errp)
 {
     P2PMember *member;
@@ -230,23 +223,24 @@ bool p2p_device_join(PCIDevice *dev, Error **errp)
     bool passthrough = p2p_device_is_passthrough(dev);
     AddressSpace *as = NULL;
 
-    if (!group && dev->p2p.share) {
-        error_setg(errp, "%s: p2p-share=%s has no effect without p2p-group",
-                   p2p_device_name(dev), dev->p2p.share);
+    if (!group && (dev->p2p.share || !dev->p2p.initiate)) {
+        error_setg(errp, "%s: %s%s has no effect without p2p-group",
+                   p2p_device_name(dev),
+                   dev->p2p.share ? "p2p-share=" : "p2p-initiate=off",
+                   dev->p2p.share ?: "");
         return false;
     }
     if (QTAILQ_EMPTY(&p2p_groups) || (!group && !passthrough)) {
         return true;
     }
 
-    if (group && (!p2p_device_check_viommu(dev, errp) ||
-                  !p2p_device_check_virtio(dev, errp))) {
+    if (!p2p_device_check_viommu(dev, errp) ||
+        (group && !p2p_device_check_virtio(dev, errp))) {
         return false;
     }
     if (passthrough) {
         as = p2p_view_address_space(p2p_choose_view(dev, group));
         if (!p2p_device_check_iommu_group(dev, as, errp)) {
-            p2p_group_drop_view(group);
             return false;
         }
     }
@@ -259,34 +253,16 @@ bool p2p_device_join(PCIDevice *dev, Error **errp)
         }
     }
     dev->p2p.as = as;
+    p2p_changed();
     trace_p2p_join(p2p_device_name(dev), group ? p2p_group_id(group) : "",
                    as->name);
     p2p_update();
     return true;
 }
 
-/* Drop what is kept about containers that no member uses any more. */
-static void p2p_window_forget(P2PGroup *group, P2PBarWindow *window)
-{
-    for (guint i = window->installs->len; i-- > 0; ) {
-        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
-        bool used = false;
-        P2PMember *m;
-
-        P2P_FOREACH_MEMBER(m, group) {
-            used |= p2p_member_container(m) == install->container;
-        }
-        if (!used) {
-            g_array_remove_index_fast(window->installs, i);
-        }
-    }
-}
-
 void p2p_device_leave(PCIDevice *dev)
 {
     P2PMember *member = dev->p2p.member;
-    P2PGroup *group = dev->p2p.group;
-    P2PMember *other;
 
     dev->p2p.as = NULL;
     dev->p2p.member = NULL;
@@ -295,20 +271,13 @@ void p2p_device_leave(PCIDevice *dev)
     }
     trace_p2p_leave(p2p_device_name(dev));
 
-    group->members[member->index] = NULL;
+    member->group->members[member->index] = NULL;
+    p2p_changed();
     p2p_update();
     if (member->view) {
         p2p_view_free(member->view);
     }
-    P2P_FOREACH_MEMBER(other, group) {
-        for (guint i = 0; i < other->windows->len; i++) {
-            P2PBarWindow *window = g_ptr_array_index(other->windows, i);
-
-            p2p_grant_clear(&window->grants[member->index]);
-            p2p_window_forget(group, window);
-        }
-    }
-    p2p_group_drop_view(group);
+    p2p_grants_end(member);
     g_ptr_array_unref(member->windows);
     g_free(member->host_bdf);
     g_free(member);
@@ -354,12 +323,18 @@ static char *p2p_grant_obstacle(P2PMember *initiator, P2PBarWindow *window)
 {
     P2PGrant *grant = &window->grants[initiator->index];
 
-    if (grant->has_path && !grant->path.routed_by_root_complex) {
-        return g_strdup_printf("the host does not route it: %s",
-                               grant->path.reason);
-    }
     if (!initiator->passthrough) {
         return NULL;
+    }
+    if (grant->has_path && !grant->path.routed_by_root_complex) {
+        return g_strdup_printf("the host is not known to route it: %s",
+                               grant->path.reason);
+    }
+    if (!grant->has_path && window->owner->passthrough &&
+        p2p_vfio_is_hardware(initiator->dev) &&
+        p2p_vfio_is_hardware(window->owner->dev)) {
+        return g_strdup("the host is not known to route it: give both devices "
+                        "by host= or sysfsdev=, so that their place is known");
     }
     if (window->state == P2P_WINDOW_STATE_MAPPED) {
         return g_strdup(grant->reason);
@@ -412,6 +387,7 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
         return;
     }
     member->realized = true;
+    p2p_changed();
     p2p_update();
     if (member->group->policy == P2P_POLICY_REQUIRE) {
         p2p_member_check_required(member, errp);

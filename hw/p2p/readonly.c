@@ -15,23 +15,20 @@
 #define TYPE_P2P_READ_ONLY "p2p-read-only"
 OBJECT_DECLARE_SIMPLE_TYPE(P2PReadOnly, P2P_READ_ONLY)
 
-/* The window's part of the BAR, wherever the BAR is. */
-typedef struct P2PSource {
-    struct rcu_head rcu;
-    MemoryRegion alias;
-    AddressSpace as;
-} P2PSource;
-
-/* The owner of its region, like P2PBarMapping; protected by the BQL. */
+/*
+ * The owner of its regions, like P2PBarMapping: FlatViews may hold them for
+ * longer than the view lives. Protected by the BQL.
+ */
 struct P2PReadOnly {
     Object parent_obj;
 
     MemoryRegion region;
     P2PView *view;          /* NULL: no longer in it */
     hwaddr gpa;
-    void *hva;              /* a mapping of its own; NULL: reads use @source */
+    void *hva;              /* a mapping of its own; NULL: reads use @as */
     size_t size;
-    P2PSource *source;
+    MemoryRegion source;    /* the window's part of the BAR, */
+    AddressSpace as;        /* wherever the BAR is */
 };
 
 static MemTxResult p2p_read_only_read(void *opaque, hwaddr addr,
@@ -43,10 +40,10 @@ static MemTxResult p2p_read_only_read(void *opaque, hwaddr addr,
     MemTxResult result;
 
     *data = UINT64_MAX;
-    if (!ro->source) {
+    if (!ro->view) {
         return MEMTX_DECODE_ERROR;
     }
-    result = address_space_read(&ro->source->as, addr, attrs, buffer, size);
+    result = address_space_read(&ro->as, addr, attrs, buffer, size);
     if (result == MEMTX_OK) {
         *data = ldn_le_p(buffer, size);
     }
@@ -71,26 +68,10 @@ static const MemoryRegionOps p2p_read_only_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
 
-static P2PSource *p2p_source_new(P2PBarWindow *window)
-{
-    P2PSource *source = g_new0(P2PSource, 1);
-    PCIIORegion *bar = &window->owner->dev->io_regions[window->bar];
-
-    memory_region_init_alias(&source->alias, NULL, "p2p-read-only",
-                             bar->memory, window->offset, window->size);
-    address_space_init(&source->as, &source->alias, "p2p-read-only");
-    return source;
-}
-
-static void p2p_source_free(P2PSource *source)
-{
-    object_unparent(OBJECT(&source->alias));
-    g_free(source);
-}
-
 Object *p2p_read_only_new(P2PView *view, P2PBarWindow *window)
 {
     P2PReadOnly *ro = P2P_READ_ONLY(object_new(TYPE_P2P_READ_ONLY));
+    PCIIORegion *bar = &window->owner->dev->io_regions[window->bar];
 
     ro->view = view;
     ro->gpa = window->gpa;
@@ -107,7 +88,9 @@ Object *p2p_read_only_new(P2PView *view, P2PBarWindow *window)
         ro->region.opaque = ro;
         memory_region_set_readonly(&ro->region, true);
     } else {
-        ro->source = p2p_source_new(window);
+        memory_region_init_alias(&ro->source, OBJECT(ro), "p2p-source",
+                                 bar->memory, window->offset, window->size);
+        address_space_init(&ro->as, &ro->source, "p2p-read-only");
         memory_region_init_io(&ro->region, OBJECT(ro), &p2p_read_only_ops, ro,
                               "p2p-read-only", ro->size);
     }
@@ -119,18 +102,14 @@ MemoryRegion *p2p_read_only_region(Object *read_only)
     return &P2P_READ_ONLY(read_only)->region;
 }
 
-void p2p_read_only_drop(Object *read_only)
+void p2p_read_only_retire(Object *read_only)
 {
     P2PReadOnly *ro = P2P_READ_ONLY(read_only);
 
-    /* A FlatView may hold the region for longer than the view lives. */
     ro->view = NULL;
-    if (ro->source) {
-        address_space_destroy(&ro->source->as);
-        call_rcu(ro->source, p2p_source_free, rcu);
-        ro->source = NULL;
+    if (!ro->hva) {
+        address_space_destroy(&ro->as);
     }
-    object_unref(read_only);
 }
 
 static void p2p_read_only_finalize(Object *obj)

@@ -21,6 +21,11 @@ char *p2p_vfio_host_bdf(PCIDevice *dev)
     g_assert_not_reached();
 }
 
+bool p2p_vfio_is_hardware(PCIDevice *dev)
+{
+    g_assert_not_reached();
+}
+
 int p2p_vfio_iommu_group(PCIDevice *dev)
 {
     g_assert_not_reached();

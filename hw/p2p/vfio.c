@@ -29,6 +29,11 @@ bool p2p_vfio_uses_iommufd(PCIDevice *dev)
     return P2P_VFIO(dev)->vbasedev.iommufd;
 }
 
+bool p2p_vfio_is_hardware(PCIDevice *dev)
+{
+    return object_dynamic_cast(OBJECT(dev), "vfio-pci");
+}
+
 /* The sysfs folder of a function of this host; NULL: it is none. */
 static char *p2p_vfio_sysfs(PCIDevice *dev)
 {

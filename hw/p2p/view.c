@@ -9,6 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/qapi-events-p2p.h"
+#include "qemu/module.h"
 #include "qemu/range.h"
 #include "hw/boards.h"
 #include "hw/mem/memory-device.h"
@@ -26,6 +27,7 @@
 typedef struct P2PSlice {
     MemoryRegion alias;
     MemoryRegion *target;
+    Object *read_only;      /* stands between both; NULL: nothing does */
     hwaddr gpa;
     hwaddr offset;          /* in @target */
     uint64_t size;
@@ -41,13 +43,21 @@ typedef struct P2PSlice {
     QTAILQ_ENTRY(P2PSlice) next;
 } P2PSlice;
 
+#define TYPE_P2P_VIEW "p2p-view"
+OBJECT_DECLARE_SIMPLE_TYPE(P2PView, P2P_VIEW)
+
+/*
+ * The owner of its regions: FlatViews that were made of them may live on when
+ * the view has been freed.
+ */
 struct P2PView {
-    struct rcu_head rcu;
+    Object parent_obj;
+
     AddressSpace as;
     MemoryRegion root;
     MemoryRegion doorbells;
     P2PGroup *group;        /* NULL: no windows */
-    P2PMember *member;      /* NULL: passthrough devices */
+    P2PMember *member;      /* NULL: passthrough devices, or freed */
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
     QTAILQ_ENTRY(P2PView) next;
@@ -149,15 +159,22 @@ static const char *p2p_slice_name(P2PSlice *slice)
 static void p2p_slice_add(P2PView *view, const P2PSlice *want)
 {
     P2PSlice *slice = g_memdup2(want, sizeof(*want));
-    Object *owner = view->group ? OBJECT(view->group) : NULL;
+    MemoryRegion *target = slice->target;
+    hwaddr offset = slice->offset;
     g_autofree char *name = NULL;
 
+    if (view->member && slice->window && slice->readonly) {
+        slice->read_only = p2p_read_only_new(view, slice->window);
+        target = p2p_read_only_region(slice->read_only);
+        offset = 0;
+    }
     name = g_strdup_printf("p2p:%s", p2p_slice_name(slice));
-    memory_region_init_alias(&slice->alias, owner, name, slice->target,
-                             slice->offset, slice->size);
+    memory_region_init_alias(&slice->alias, OBJECT(view), name, target,
+                             offset, slice->size);
     memory_region_set_readonly(&slice->alias, slice->readonly);
     memory_region_add_subregion(&view->root, slice->gpa, &slice->alias);
     QTAILQ_INSERT_TAIL(&view->slices, slice, next);
+    p2p_changed();
     trace_p2p_view_add(view->name, p2p_slice_name(slice), slice->gpa,
                        slice->size, slice->readonly);
 
@@ -170,6 +187,10 @@ static void p2p_slice_remove(P2PView *view, P2PSlice *slice)
 {
     memory_region_del_subregion(&view->root, &slice->alias);
     slice->gone = true;
+    p2p_changed();
+    if (slice->read_only) {
+        p2p_read_only_retire(slice->read_only);
+    }
     trace_p2p_view_del(view->name, p2p_slice_name(slice), slice->gpa,
                        slice->size);
 
@@ -186,6 +207,7 @@ static void p2p_view_reap(P2PView *view)
         if (slice->gone) {
             QTAILQ_REMOVE(&view->slices, slice, next);
             object_unparent(OBJECT(&slice->alias));
+            object_unref(slice->read_only);
             g_free(slice);
         }
     }
@@ -348,6 +370,7 @@ static void p2p_note(AddressSpace *as, const void *container, hwaddr iova,
             hwaddr end = MIN(slice->gpa + slice->size, iova + size);
 
             fn(slice->window, container, end - start, ret);
+            p2p_changed();
         }
     }
 }
@@ -418,28 +441,30 @@ void p2p_note_unmap(AddressSpace *as, void *container, hwaddr iova,
     }
 }
 
-static void p2p_try_ram_end(MemoryRegion *mr, hwaddr gpa, hwaddr offset,
-                            uint64_t size, bool readonly, void *opaque)
+/* Where nothing is in the view, nor may come while the BQL is held. */
+static hwaddr p2p_view_end(P2PView *view)
 {
-    hwaddr *end = opaque;
+    hwaddr end = P2P_DOORBELL_BASE + P2P_DOORBELL_SIZE;
+    P2PSlice *slice;
 
-    *end = MAX(*end, gpa + size);
+    QTAILQ_FOREACH(slice, &view->slices, next) {
+        end = MAX(end, slice->gpa + slice->size);
+    }
+    return end;
 }
 
 int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container)
 {
     P2PInstall *install = p2p_window_install(window, container);
-    P2PInstall before = { 0 };
+    P2PInstall before = { .container = container };
     P2PSlice slice;
-    hwaddr end = P2P_DOORBELL_BASE + P2P_DOORBELL_SIZE;
     int ret = -ENXIO; /* VFIO did not even try */
 
     if (install) {
         before = *install;
     }
     p2p_slice_of_window(view, window, &slice);
-    p2p_foreach_ram(p2p_try_ram_end, &end);
-    slice.gpa = end;
+    slice.gpa = p2p_view_end(view);
     slice.size = qemu_real_host_page_size();
     slice.trial = true;
     p2p_slice_add(view, &slice);
@@ -455,23 +480,30 @@ int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container)
 
     p2p_slice_remove(view, QTAILQ_LAST(&view->slices));
     p2p_view_reap(view);
+
+    /* The counters are those of real grants. */
+    *p2p_window_install_add(window, container) = before;
     return ret;
 }
 
 /* --- Faults of device models ------------------------------------------- */
 
-static MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
+MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
 {
     P2PMember *member = view->member;
-    const char *name = p2p_device_name(member->dev);
     P2PGuestVec entry = {
         .addr.gpa = gpa, .len = 1,
         .flags = write ? P2P_VEC_WRITE : P2P_VEC_READ,
     };
     P2PFault fault = { .reason = P2P_FAULT_UNMAPPED };
     P2PMapSnapshot *snapshot;
+    const char *name;
     size_t room = 0;
 
+    if (!member) {
+        return MEMTX_DECODE_ERROR;
+    }
+    name = p2p_device_name(member->dev);
     RCU_READ_LOCK_GUARD();
     snapshot = qatomic_rcu_read(&view->group->snapshot);
     if (snapshot) {
@@ -510,8 +542,8 @@ static const MemoryRegionOps p2p_view_ops = {
 
 P2PView *p2p_view_new(P2PGroup *group, P2PMember *member)
 {
-    P2PView *view = g_new0(P2PView, 1);
-    Object *owner = group ? OBJECT(group) : NULL;
+    P2PView *view = P2P_VIEW(object_new(TYPE_P2P_VIEW));
+    Object *owner = OBJECT(view);
 
     view->group = group;
     view->member = member;
@@ -537,12 +569,9 @@ P2PView *p2p_view_new(P2PGroup *group, P2PMember *member)
     return view;
 }
 
-static void p2p_view_reclaim(P2PView *view)
+static void p2p_view_finalize(Object *obj)
 {
-    object_unparent(OBJECT(&view->doorbells));
-    object_unparent(OBJECT(&view->root));
-    g_free(view->name);
-    g_free(view);
+    g_free(P2P_VIEW(obj)->name);
 }
 
 void p2p_view_free(P2PView *view)
@@ -557,10 +586,12 @@ void p2p_view_free(P2PView *view)
         p2p_slice_remove(view, slice);
     }
     memory_region_del_subregion(&view->root, &view->doorbells);
+    /* Before the end of the transaction, which would make it a FlatView. */
+    address_space_destroy(&view->as);
     memory_region_transaction_commit();
     p2p_view_reap(view);
-    address_space_destroy(&view->as);
-    call_rcu(view, p2p_view_reclaim, rcu);
+    view->member = NULL;
+    object_unref(OBJECT(view));
 }
 
 AddressSpace *p2p_view_address_space(P2PView *view)
@@ -577,3 +608,17 @@ P2PView *p2p_view_confined(void)
     }
     return confined;
 }
+
+static const TypeInfo p2p_view_info = {
+    .name = TYPE_P2P_VIEW,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(P2PView),
+    .instance_finalize = p2p_view_finalize,
+};
+
+static void p2p_view_register_types(void)
+{
+    type_register_static(&p2p_view_info);
+}
+
+type_init(p2p_view_register_types)

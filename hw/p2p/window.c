@@ -423,6 +423,7 @@ void p2p_window_locate(P2PBarWindow *window)
 {
     PCIIORegion *r = &window->owner->dev->io_regions[window->bar];
     P2PWindowState state = P2P_WINDOW_STATE_UNMAPPED;
+    hwaddr before = window->gpa;
 
     if (r->addr != PCI_BAR_UNMAPPED) {
         hwaddr gpa = r->addr + window->offset;
@@ -435,8 +436,9 @@ void p2p_window_locate(P2PBarWindow *window)
             state = P2P_WINDOW_STATE_HIDDEN;
         }
     }
-    if (state != window->state) {
+    if (state != window->state || window->gpa != before) {
         window->state = state;
+        p2p_changed();
         trace_p2p_window_state(p2p_device_name(window->owner->dev),
                                window->bar, window->offset,
                                P2PWindowState_str(state), window->gpa);
