@@ -125,7 +125,8 @@ static bool p2p_device_check_virtio(PCIDevice *dev, Error **errp)
     error_setg(errp, "%s: p2p-group: without iommu_platform=on a virtio "
                "device does not use the DMA address space of its PCI "
                "function, a group has no hold on it", p2p_device_name(dev));
-    error_append_hint(errp, "Add iommu_platform=on to the device.\n");
+    error_append_hint(errp, "Add iommu_platform=on to the device, and "
+                      "disable-legacy=on if it is on a conventional bus.\n");
     return false;
 }
 

@@ -28,7 +28,8 @@ struct P2PReadOnly {
     void *hva;              /* a mapping of its own; NULL: reads use @as */
     size_t size;
     MemoryRegion source;    /* the window's part of the BAR, */
-    AddressSpace as;        /* wherever the BAR is */
+    MemoryRegion root;      /* wherever the BAR is */
+    AddressSpace as;
 };
 
 static MemTxResult p2p_read_only_read(void *opaque, hwaddr addr,
@@ -90,7 +91,14 @@ Object *p2p_read_only_new(P2PView *view, P2PBarWindow *window)
     } else {
         memory_region_init_alias(&ro->source, OBJECT(ro), "p2p-source",
                                  bar->memory, window->offset, window->size);
-        address_space_init(&ro->as, &ro->source, "p2p-read-only");
+        /*
+         * Larger than its only subregion, or the memory core would take the
+         * BAR itself for the root, with its address.
+         */
+        memory_region_init(&ro->root, OBJECT(ro), "p2p-source-root",
+                           UINT64_MAX);
+        memory_region_add_subregion(&ro->root, 0, &ro->source);
+        address_space_init(&ro->as, &ro->root, "p2p-read-only");
         memory_region_init_io(&ro->region, OBJECT(ro), &p2p_read_only_ops, ro,
                               "p2p-read-only", ro->size);
     }

@@ -73,16 +73,22 @@ static QTAILQ_HEAD(, P2PView) p2p_views = QTAILQ_HEAD_INITIALIZER(p2p_views);
  */
 static MemoryRegion *p2p_device_memory(MachineState *ms)
 {
-    static MemoryRegion alias;
+    static MemoryRegion root, alias;
     static AddressSpace as;
 
+    /*
+     * Not the alias as root: for one of a whole region the memory core takes
+     * the region itself, which then stands where it is in its container.
+     */
     if (!as.root) {
-        memory_region_init_alias(&alias, NULL, "p2p-device-memory",
+        memory_region_init(&root, NULL, "p2p-device-memory", UINT64_MAX);
+        memory_region_init_alias(&alias, NULL, "p2p-device-memory-alias",
                                  &ms->device_memory->mr, 0,
                                  memory_region_size(&ms->device_memory->mr));
-        address_space_init(&as, &alias, "p2p-device-memory");
+        memory_region_add_subregion(&root, ms->device_memory->base, &alias);
+        address_space_init(&as, &root, "p2p-device-memory");
     }
-    return &alias;
+    return &root;
 }
 
 static bool p2p_is_device_memory(MachineState *ms, MemoryRegionSection *s)
@@ -97,7 +103,6 @@ static bool p2p_is_device_memory(MachineState *ms, MemoryRegionSection *s)
                            offset)) {
         return false;
     }
-    offset -= ms->device_memory->base;
     found = memory_region_find(p2p_device_memory(ms), offset, 1);
     if (!found.mr) {
         return false;

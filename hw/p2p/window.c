@@ -353,7 +353,7 @@ bool p2p_windows_create(P2PMember *member, const char *share, Error **errp)
     if (g_str_equal(share, "none")) {
         return true;
     }
-    items = g_strsplit(share, "+", -1);
+    items = g_strsplit(*share ? share : "+", "+", -1);
     for (int i = 0; items[i]; i++) {
         P2PShareItem item;
 
@@ -425,7 +425,8 @@ void p2p_window_locate(P2PBarWindow *window)
     P2PWindowState state = P2P_WINDOW_STATE_UNMAPPED;
     hwaddr before = window->gpa;
 
-    if (r->addr != PCI_BAR_UNMAPPED) {
+    /* A BAR is taken out of its container before its address changes. */
+    if (r->addr != PCI_BAR_UNMAPPED && r->memory->container) {
         hwaddr gpa = r->addr + window->offset;
 
         if (p2p_window_visible(window, gpa)) {
