@@ -28,7 +28,7 @@ struct P2PReadOnly {
     void *hva;              /* a mapping of its own; NULL: reads use @as */
     size_t size;
     MemoryRegion source;    /* the window's part of the BAR, */
-    MemoryRegion root;      /* wherever the BAR is */
+    MemoryRegion root;      /* wherever the BAR is, at @size */
     AddressSpace as;
 };
 
@@ -44,7 +44,8 @@ static MemTxResult p2p_read_only_read(void *opaque, hwaddr addr,
     if (!ro->view) {
         return MEMTX_DECODE_ERROR;
     }
-    result = address_space_read(&ro->as, addr, attrs, buffer, size);
+    result = address_space_read(&ro->as, ro->size + addr, attrs, buffer,
+                                size);
     if (result == MEMTX_OK) {
         *data = ldn_le_p(buffer, size);
     }
@@ -92,12 +93,12 @@ Object *p2p_read_only_new(P2PView *view, P2PBarWindow *window)
         memory_region_init_alias(&ro->source, OBJECT(ro), "p2p-source",
                                  bar->memory, window->offset, window->size);
         /*
-         * Larger than its only subregion, or the memory core would take the
-         * BAR itself for the root, with its address.
+         * Not at 0, or the memory core would take the BAR itself, with its
+         * address, for the root.
          */
         memory_region_init(&ro->root, OBJECT(ro), "p2p-source-root",
                            UINT64_MAX);
-        memory_region_add_subregion(&ro->root, 0, &ro->source);
+        memory_region_add_subregion(&ro->root, ro->size, &ro->source);
         address_space_init(&ro->as, &ro->root, "p2p-read-only");
         memory_region_init_io(&ro->region, OBJECT(ro), &p2p_read_only_ops, ro,
                               "p2p-read-only", ro->size);

@@ -32,7 +32,8 @@ static const char *const machines[] = {
     "-device virtio-blk-pci,drive=n0,addr=4.0 "
     "-device pci-testdev,addr=5.0,membar=2M,membar-backed=on",
     "-machine q35 -m 128 " BLOCKDEV
-    "-device virtio-blk-pci,drive=n0,addr=4.0,iommu_platform=on "
+    "-device virtio-blk-pci,drive=n0,addr=4.0,iommu_platform=on,"
+    "disable-legacy=on "
     "-object memory-backend-ram,id=m0,size=1M,share=on "
     "-device ivshmem-plain,memdev=m0,addr=5.0",
     "-machine q35,kernel-irqchip=off -m 128 -device intel-iommu " BLOCKDEV
@@ -86,14 +87,44 @@ static QTestState *machine_new(const char *machine, const char *group)
     return qts;
 }
 
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/*
+ * "info mtree -f" lists FlatViews, and in each its address spaces, in the
+ * order of pointers in a hash table: sort both, and drop the numbers.
+ */
+static char *sorted_views(const char *flat)
+{
+    g_auto(GStrv) views = g_strsplit(flat, "FlatView #", -1);
+
+    for (unsigned i = 0; views[i]; i++) {
+        g_auto(GStrv) lines = g_strsplit(views[i], "\n", -1);
+        unsigned spaces = 1;
+
+        if (!lines[0]) {
+            continue;
+        }
+        while (lines[spaces] && g_str_has_prefix(lines[spaces], " AS ")) {
+            spaces++;
+        }
+        qsort(lines + 1, spaces - 1, sizeof(*lines), compare_lines);
+        g_free(views[i]);
+        views[i] = g_strjoinv("\n", lines + 1);
+    }
+    qsort(views, g_strv_length(views), sizeof(*views), compare_lines);
+    return g_strjoinv("\n", views);
+}
+
 static char *layout(const char *machine, const char *group)
 {
     QTestState *qts = machine_new(machine, group);
-    g_autofree char *tree = qtest_hmp(qts, "info mtree");
     g_autofree char *flat = qtest_hmp(qts, "info mtree -f");
 
     qtest_quit(qts);
-    return g_strconcat(tree, flat, NULL);
+    return sorted_views(flat);
 }
 
 /* --- Checks ------------------------------------------------------------ */
@@ -144,7 +175,7 @@ static void test_stock(void)
 static unsigned count_bus_masters(const char *flat, const char *root)
 {
     g_auto(GStrv) views = g_strsplit(flat, "FlatView #", -1);
-    g_autofree char *words = g_strdup_printf("Root memory region: %s\n",
+    g_autofree char *words = g_strdup_printf("Root memory region: %s\r\n",
                                              root);
     unsigned n = 0;
 
