@@ -259,9 +259,15 @@ static void test_properties(void)
 static void test_group_without_members(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(machines); i++) {
-        g_autofree char *without = layout(machines[i], "");
-        g_autofree char *with = layout(machines[i], GROUP);
+        g_autofree char *without = NULL;
+        g_autofree char *with = NULL;
 
+        /* To tell memory devices, a group looks at them in a space of its own */
+        if (strstr(machines[i], "slots=")) {
+            continue;
+        }
+        without = layout(machines[i], "");
+        with = layout(machines[i], GROUP);
         expect_same(machines[i], without, with);
     }
 }
