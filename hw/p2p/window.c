@@ -12,8 +12,14 @@
 
 /* --- What stands behind a BAR ------------------------------------------ */
 
+/*
+ * The BAR seen on its own. The alias is not the root: for one of a whole
+ * region the memory core takes the region itself, which then stands where it
+ * is in its container.
+ */
 typedef struct P2PProbe {
     struct rcu_head rcu;
+    MemoryRegion root;
     MemoryRegion alias;
     AddressSpace as;
 } P2PProbe;
@@ -21,6 +27,7 @@ typedef struct P2PProbe {
 static void p2p_probe_free(P2PProbe *probe)
 {
     object_unparent(OBJECT(&probe->alias));
+    object_unparent(OBJECT(&probe->root));
     g_free(probe);
 }
 
@@ -55,11 +62,14 @@ static GArray *p2p_bar_ranges(PCIDevice *dev, int bar)
     P2PProbe *probe = g_new0(P2PProbe, 1);
     uint64_t at = 0;
 
-    memory_region_init_alias(&probe->alias, NULL, "p2p-probe", mr, 0, size);
-    address_space_init(&probe->as, &probe->alias, "p2p-probe");
+    memory_region_init(&probe->root, NULL, "p2p-probe", UINT64_MAX);
+    memory_region_init_alias(&probe->alias, NULL, "p2p-probe-bar", mr, 0,
+                             size);
+    memory_region_add_subregion(&probe->root, 0, &probe->alias);
+    address_space_init(&probe->as, &probe->root, "p2p-probe");
 
     while (at < size) {
-        MemoryRegionSection s = memory_region_find(&probe->alias, at,
+        MemoryRegionSection s = memory_region_find(&probe->root, at,
                                                    size - at);
         P2PRange range = { .offset = at, .size = size - at };
 
