@@ -26,6 +26,7 @@ typedef struct P2PProbe {
 
 static void p2p_probe_free(P2PProbe *probe)
 {
+    memory_region_del_subregion(&probe->root, &probe->alias);
     object_unparent(OBJECT(&probe->alias));
     object_unparent(OBJECT(&probe->root));
     g_free(probe);
