@@ -117,6 +117,7 @@ void p2p_read_only_retire(Object *read_only)
 
     ro->view = NULL;
     if (!ro->hva) {
+        memory_region_del_subregion(&ro->root, &ro->source);
         address_space_destroy(&ro->as);
     }
 }
