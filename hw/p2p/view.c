@@ -460,34 +460,40 @@ static hwaddr p2p_view_end(P2PView *view)
 
 int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container)
 {
-    P2PInstall *install = p2p_window_install(window, container);
-    P2PInstall before = { .container = container };
-    P2PSlice slice;
+    GArray *before = window->installs;
+    P2PInstall *install;
+    P2PSlice slice, *trial;
     int ret = -ENXIO; /* VFIO did not even try */
 
-    if (install) {
-        before = *install;
-    }
+    /* What is noted is about the trial alone, for every user of the view. */
+    window->installs = g_array_new(false, true, sizeof(P2PInstall));
     p2p_slice_of_window(view, window, &slice);
     slice.gpa = p2p_view_end(view);
     slice.size = qemu_real_host_page_size();
     slice.trial = true;
+
+    /* The slice must be in the list when the listeners are called. */
+    memory_region_transaction_begin();
     p2p_slice_add(view, &slice);
+    trial = QTAILQ_LAST(&view->slices);
+    memory_region_transaction_commit();
 
     install = p2p_window_install(window, container);
-    if (install && install->failures > before.failures) {
+    if (install && install->failures) {
         ret = -install->last_errno;
-    } else if (install && install->maps > before.maps) {
+    } else if (install && install->maps) {
         ret = 0;
     }
     trace_p2p_view_try(p2p_device_name(window->owner->dev), window->bar,
                        slice.gpa, ret);
 
-    p2p_slice_remove(view, QTAILQ_LAST(&view->slices));
+    memory_region_transaction_begin();
+    p2p_slice_remove(view, trial);
+    memory_region_transaction_commit();
     p2p_view_reap(view);
 
-    /* The counters are those of real grants. */
-    *p2p_window_install_add(window, container) = before;
+    g_array_free(window->installs, true);
+    window->installs = before;
     return ret;
 }
 
