@@ -39,7 +39,9 @@ char *p2p_grant_map_error(P2PMember *initiator, int err)
 {
     const char *hint = "";
 
-    if (p2p_vfio_uses_iommufd(initiator->dev) && err == EFAULT) {
+    if (!p2p_vfio_is_hardware(initiator->dev)) {
+        hint = "; its vfio-user server has refused it";
+    } else if (p2p_vfio_uses_iommufd(initiator->dev) && err == EFAULT) {
         hint = "; iommufd cannot map a BAR by its CPU mapping, leave iommufd= "
                "out to use VFIO's type1 back end";
     } else if (err == EINVAL) {

@@ -258,6 +258,11 @@ bool p2p_vfio_mapping_suspended(PCIDevice *dev, int bar);
 /* The device has no other interrupt than INTx that QEMU emulates. */
 bool p2p_vfio_intx_only(PCIDevice *dev);
 int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset);
+/*
+ * Whether map calls of @container shall wait for what becomes of them, if it
+ * can do otherwise; returns what was so before.
+ */
+bool p2p_vfio_wait_for_map(void *container, bool wait);
 /* Switch memory decode behind the guest's back; returns what it was. */
 bool p2p_vfio_set_decode(PCIDevice *dev, bool on);
 

@@ -49,6 +49,11 @@ void p2p_memory_committed(void)
 {
 }
 
+void p2p_before_map(AddressSpace *as, void *container, hwaddr iova,
+                    uint64_t size)
+{
+}
+
 void p2p_note_map(AddressSpace *as, void *container, hwaddr iova,
                   uint64_t size, int ret)
 {

@@ -46,6 +46,11 @@ int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset)
     g_assert_not_reached();
 }
 
+bool p2p_vfio_wait_for_map(void *container, bool wait)
+{
+    g_assert_not_reached();
+}
+
 bool p2p_vfio_set_decode(PCIDevice *dev, bool on)
 {
     g_assert_not_reached();

@@ -13,6 +13,8 @@
 #define P2P_VFIO(dev) VFIO_PCI_DEVICE(dev)
 #define p2p_vfio_region_fd(vbasedev, index) \
     vfio_device_get_region_fd(vbasedev, index)
+#include "hw/vfio-user/container.h"
+#define P2P_VFIO_USER 1
 #else
 /* Before 10.1 all regions are in the device's fd. */
 #define P2P_VFIO(dev) VFIO_PCI(dev)
@@ -114,6 +116,20 @@ int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset)
 
     *offset = region->fd_offset;
     return p2p_vfio_region_fd(&vdev->vbasedev, region->nr);
+}
+
+bool p2p_vfio_wait_for_map(void *container, bool wait)
+{
+#if P2P_VFIO_USER
+    if (object_dynamic_cast(container, TYPE_VFIO_IOMMU_USER)) {
+        VFIOUserProxy *proxy = VFIO_IOMMU_USER(container)->proxy;
+        bool waits = !proxy->async_ops;
+
+        proxy->async_ops = !wait;
+        return waits;
+    }
+#endif
+    return true;
 }
 
 bool p2p_vfio_set_decode(PCIDevice *dev, bool on)

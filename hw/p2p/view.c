@@ -416,9 +416,45 @@ static void p2p_note_unmap_window(P2PBarWindow *window, const void *container,
                          container, window->gpa, bytes, ret);
 }
 
+/*
+ * A vfio-user client sends its map calls without waiting, and only prints
+ * what the last answer says. For windows the answer is needed. A failure to map
+ * anything else would end the VM, if VFIO knew of it.
+ */
+static bool p2p_map_waited;
+
+static bool p2p_map_may_fail(P2PView *view, hwaddr iova, uint64_t size)
+{
+    P2PSlice *slice;
+
+    QTAILQ_FOREACH(slice, &view->slices, next) {
+        if (slice->window && !slice->gone && slice->gpa < iova + size &&
+            iova < slice->gpa + slice->size) {
+            /* Should the call fail, the VM goes on for these alone. */
+            return slice->window->backing == P2P_BACKING_RAM_DEVICE;
+        }
+    }
+    return false;
+}
+
+void p2p_before_map(AddressSpace *as, void *container, hwaddr iova,
+                    uint64_t size)
+{
+    P2PView *view = p2p_view_of(as);
+
+    if (view && !view->member && p2p_map_may_fail(view, iova, size)) {
+        p2p_map_waited = p2p_vfio_wait_for_map(container, true);
+    }
+}
+
 void p2p_note_map(AddressSpace *as, void *container, hwaddr iova,
                   uint64_t size, int ret)
 {
+    P2PView *view = p2p_view_of(as);
+
+    if (view && !view->member && p2p_map_may_fail(view, iova, size)) {
+        p2p_vfio_wait_for_map(container, p2p_map_waited);
+    }
     p2p_note(as, container, iova, size, ret, false, p2p_note_map_window);
 }
 

@@ -21,6 +21,13 @@
 void p2p_memory_committed(void);
 
 /*
+ * VFIO is about to make a call to map a section of @as; p2p_note_map()
+ * follows in any case.
+ */
+void p2p_before_map(AddressSpace *as, void *container, hwaddr iova,
+                    uint64_t size);
+
+/*
  * VFIO made a call to map, or to unmap, a section of @as.
  *
  * @container: what holds the mapping; an opaque key
