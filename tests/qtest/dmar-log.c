@@ -68,24 +68,21 @@ void dmar_log_flush(DmarLog *log)
 }
 
 /*
- * "DMAR: [DMA Write NO_PASID] Request device [01:00.0] fault addr 0x1000
- * [fault reason 0x05] PTE Write access is not set"
+ * "DMAR: [DMA Write NO_PASID] Request device [0000:01:00.0] fault addr 0x1000
+ * [fault reason 0x05] PTE Write access is not set"; older kernels leave the
+ * domain out.
  */
 static bool line_tells(const char *line, const DmarAccess *access)
 {
     const char *device = strstr(line, "Request device [");
     const char *addr = strstr(line, "fault addr ");
-    unsigned domain, bus, slot, fn, want_bus, want_slot, want_fn;
+    char bdf[16];
     uint64_t iova;
 
-    if (!device || !addr ||
-        sscanf(device, "Request device [%x:%x.%x]", &bus, &slot, &fn) != 3 ||
-        sscanf(addr, "fault addr %" SCNx64, &iova) != 1 ||
-        sscanf(access->bdf, "%x:%x:%x.%x", &domain, &want_bus, &want_slot,
-               &want_fn) != 4) {
-        return false;
-    }
-    return bus == want_bus && slot == want_slot && fn == want_fn &&
+    return device && addr &&
+           sscanf(device, "Request device [%15[^]]", bdf) == 1 &&
+           sscanf(addr, "fault addr %" SCNx64, &iova) == 1 &&
+           g_str_has_suffix(access->bdf, bdf) &&
            !strstr(line, "[DMA Write") == !access->write &&
            iova >= access->first.iova &&
            iova - access->first.iova < access->size;
