@@ -351,8 +351,13 @@ static void intrusions(Demo *demo)
         { no_group,   2, 1, QNVME_WRITE, READ_ONLY,           4096 },
         { no_group,   2, 0, QNVME_READ,  1 * MiB,             8192 },
         { no_group,   2, 0, QNVME_WRITE, 1 * MiB,             8192 },
-        { read_only,  0, 1, QNVME_READ,  READ_ONLY,           4096 },
-        { read_only,  0, 1, QNVME_READ,  READ_ONLY + 3 * MiB, 65536 },
+        /*
+         * Pages that nobody has read: for those in its IOTLB an emulated
+         * IOMMU refuses the write as well, but tells nobody.
+         */
+        { read_only,  0, 1, QNVME_READ,  READ_ONLY + 512 * KiB, 4096 },
+        { read_only,  0, 1, QNVME_READ,
+          READ_ONLY + 3 * MiB + 512 * KiB, 65536 },
         { not_shared, 0, 1, QNVME_READ,  NOT_SHARED,          4096 },
         { not_shared, 0, 1, QNVME_WRITE, NOT_SHARED,          4096 },
         { nobodys,    1, 2, QNVME_READ,  0,                   4096 },
