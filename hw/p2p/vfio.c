@@ -14,7 +14,7 @@
 #define p2p_vfio_region_fd(vbasedev, index) \
     vfio_device_get_region_fd(vbasedev, index)
 #include "hw/vfio-user/container.h"
-#define P2P_VFIO_USER 1
+#define P2P_VFIO_USER
 #else
 /* Before 10.1 all regions are in the device's fd. */
 #define P2P_VFIO(dev) VFIO_PCI(dev)
@@ -120,7 +120,7 @@ int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset)
 
 bool p2p_vfio_wait_for_map(void *container, bool wait)
 {
-#if P2P_VFIO_USER
+#ifdef P2P_VFIO_USER
     if (object_dynamic_cast(container, TYPE_VFIO_IOMMU_USER)) {
         VFIOUserProxy *proxy = VFIO_IOMMU_USER(container)->proxy;
         bool waits = !proxy->async_ops;
