@@ -81,6 +81,11 @@ static char *p2p_grant_reason(P2PMember *initiator, P2PBarWindow *window)
                                "forward it", window->bar, name);
     }
 
+    if (!p2p_window_fits(window, initiator->passthrough)) {
+        return g_strdup_printf("BAR %d of %s is RAM of a device model, which "
+                               "passthrough devices cannot be granted yet",
+                               window->bar, name);
+    }
     container = p2p_member_container(initiator);
     install = container ? p2p_window_install(window, container) : NULL;
     if (install && install->bytes >= window->size) {

@@ -151,6 +151,9 @@ void p2p_window_free(P2PBarWindow *window);
 /* Work out where the window is now. */
 void p2p_window_locate(P2PBarWindow *window);
 
+/* Whether the window may be in the view of a passthrough, or other, device. */
+bool p2p_window_fits(P2PBarWindow *window, bool passthrough);
+
 /* The record of @container; NULL if it never saw the window. */
 P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container);
 P2PInstall *p2p_window_install_add(P2PBarWindow *window,

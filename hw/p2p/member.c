@@ -327,6 +327,10 @@ static char *p2p_grant_obstacle(P2PMember *initiator, P2PBarWindow *window)
     if (!initiator->passthrough) {
         return NULL;
     }
+    if (!p2p_window_fits(window, true)) {
+        return g_strdup("RAM of a device model cannot be granted to "
+                        "passthrough devices yet");
+    }
     if (grant->has_path && !grant->path.routed_by_root_complex) {
         return g_strdup_printf("the host is not known to route it: %s",
                                grant->path.reason);

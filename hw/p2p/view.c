@@ -285,7 +285,8 @@ static void p2p_sync_want_windows(P2PSync *sync)
         for (guint i = 0; i < owner->windows->len; i++) {
             P2PBarWindow *window = g_ptr_array_index(owner->windows, i);
 
-            if (window->state == P2P_WINDOW_STATE_MAPPED) {
+            if (window->state == P2P_WINDOW_STATE_MAPPED &&
+                p2p_window_fits(window, !user)) {
                 p2p_slice_of_window(sync->view, window, &slice);
                 p2p_sync_want(sync, &slice);
             }

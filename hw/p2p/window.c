@@ -457,6 +457,16 @@ void p2p_window_locate(P2PBarWindow *window)
     }
 }
 
+/*
+ * VFIO takes a failure to map RAM for the end of the machine, and forgives
+ * only regions that are a device's memory. The guest chooses the address, so
+ * it could make the map of a device model's RAM fail.
+ */
+bool p2p_window_fits(P2PBarWindow *window, bool passthrough)
+{
+    return !passthrough || window->backing != P2P_BACKING_RAM;
+}
+
 P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container)
 {
     for (guint i = 0; i < window->installs->len; i++) {
