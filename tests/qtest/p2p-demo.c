@@ -21,15 +21,9 @@
 
 #define BLOCK 512u
 
-/*
- * drive1 shares its CMB in two windows; the rest of it is not shared.  Nobody
- * reads the second half of the read-only window: the lab's IOMMU has it in
- * another 2 MiB page, and does not report a write that it refuses because of
- * an entry of its translation cache.
- */
-#define READ_ONLY       (8 * MiB)
-#define READ_ONLY_QUIET (10 * MiB)
-#define NOT_SHARED      (12 * MiB)
+/* drive1 shares its CMB in two windows; the rest of it is not shared. */
+#define READ_ONLY  (8 * MiB)
+#define NOT_SHARED (12 * MiB)
 #define SHARE "bar2@0x0-0x800000+bar2:ro@0x800000-0xc00000"
 
 /* The first half of each disk is read, the second half is written. */
