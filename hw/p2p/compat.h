@@ -12,13 +12,11 @@
 #include "system/address-spaces.h"
 #define P2P_CLASS_DATA const void
 #define P2P_INTERFACES const InterfaceInfo
-#define P2P_PROPERTY_TYPE .type
 #else
 #include "exec/memory.h"
 #include "exec/address-spaces.h"
 #define P2P_CLASS_DATA void
 #define P2P_INTERFACES InterfaceInfo
-#define P2P_PROPERTY_TYPE .name
 #endif
 
 #endif /* HW_P2P_COMPAT_H */

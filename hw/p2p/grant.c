@@ -88,11 +88,11 @@ static char *p2p_grant_reason(P2PMember *initiator, P2PBarWindow *window)
     }
     container = p2p_member_container(initiator);
     install = container ? p2p_window_install(window, container) : NULL;
-    if (install && install->bytes >= window->size) {
-        return NULL;
-    }
     if (install && install->failed) {
         return p2p_grant_map_error(initiator, install->last_errno);
+    }
+    if (install && install->bytes >= window->size) {
+        return NULL;
     }
     if (window->backing == P2P_BACKING_IO) {
         return g_strdup_printf("BAR %d of %s has no CPU mapping, which VFIO "
@@ -327,8 +327,13 @@ static void p2p_map_add_window(P2PGroup *group, P2PBarWindow *bar,
     };
 
     P2P_FOREACH_MEMBER(initiator, group) {
-        if (!revoked && bar->grants[initiator->index].installed) {
+        P2PGrant *grant = &bar->grants[initiator->index];
+
+        if (!revoked && grant->installed) {
             window.readers |= 1ULL << initiator->index;
+        }
+        if (grant->has_path && !grant->path.routed_by_root_complex) {
+            window.unrouted |= 1ULL << initiator->index;
         }
     }
     if (bar->access == P2P_ACCESS_RW) {

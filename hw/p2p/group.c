@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qapi/qapi-visit-p2p.h"
+#include "qapi/qapi-visit-p2p-group.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/timer.h"
@@ -100,7 +100,7 @@ void p2p_update(void)
 
 void p2p_memory_committed(void)
 {
-    if (!QTAILQ_EMPTY(&p2p_groups)) {
+    if (p2p_views_exist()) {
         p2p_update();
     }
 }

@@ -9,7 +9,7 @@
  *
  * p2p_update() is the one place where a change of any kind (guest moves a
  * BAR, device comes or goes) becomes a change of views, grants and map.
- * Everything here is protected by the BQL, but for P2PGroup.map, which
+ * Everything here is protected by the BQL, but for P2PGroup.snapshot, which
  * readers take under RCU.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -106,6 +106,7 @@ typedef enum P2PBacking {
 typedef struct P2PInstall {
     const void *container;
     uint64_t bytes;          /* mapped now */
+    uint64_t stuck;          /* could not be unmapped, and may be reached */
     uint64_t maps;
     uint64_t unmaps;
     uint64_t failures;
@@ -182,6 +183,16 @@ typedef struct P2PBarFileClass {
 } P2PBarFileClass;
 DECLARE_CLASS_CHECKERS(P2PBarFileClass, P2P_BAR_FILE, TYPE_P2P_BAR_FILE)
 
+/* --- peek.c ------------------------------------------------------------ */
+
+/* Part of @mr as an address space of its own, at offset 0. */
+Object *p2p_peek_new(MemoryRegion *mr, hwaddr offset, uint64_t size);
+/* As memory_region_find(): the caller drops the section's region. */
+MemoryRegionSection p2p_peek_find(Object *peek, hwaddr offset, uint64_t size);
+MemTxResult p2p_peek_read(Object *peek, hwaddr offset, MemTxAttrs attrs,
+                          void *buffer, hwaddr size);
+void p2p_peek_free(Object *peek);
+
 /* --- readonly.c -------------------------------------------------------- */
 
 /*
@@ -209,6 +220,9 @@ AddressSpace *p2p_view_address_space(P2PView *view);
 
 /* The view of passthrough devices that may reach no peer. */
 P2PView *p2p_view_confined(void);
+
+/* Whether there is any, which outlives the last group. */
+bool p2p_views_exist(void);
 
 /* Put all views in line with guest RAM and the located windows. */
 void p2p_views_sync(void);

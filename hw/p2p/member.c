@@ -8,6 +8,7 @@
 #include "qapi/visitor.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/qdev-core.h"
+#include "hw/virtio/virtio.h"
 #include "hw/p2p/internal.h"
 #include "trace.h"
 
@@ -113,6 +114,29 @@ bool p2p_device_check_viommu(PCIDevice *dev, Error **errp)
                       "out.%s\n", dev->p2p.group ? ""
                       : " In a machine with a p2p-group this holds for every "
                         "passthrough device.");
+    return false;
+}
+
+/*
+ * vhost looks up RAM by itself, in tables that it makes of the machine's
+ * memory: it would reach past the view.
+ */
+static bool p2p_device_check_vhost(PCIDevice *dev, Error **errp)
+{
+    Object *backend = object_resolve_path_component(OBJECT(dev),
+                                                    "virtio-backend");
+    VirtioDeviceClass *vdc;
+
+    if (!backend || !object_dynamic_cast(backend, TYPE_VIRTIO_DEVICE)) {
+        return true;
+    }
+    vdc = VIRTIO_DEVICE_GET_CLASS(backend);
+    if (!vdc->get_vhost || !vdc->get_vhost(VIRTIO_DEVICE(backend))) {
+        return true;
+    }
+    error_setg(errp, "%s: p2p-group: the device's data path is vhost, which a "
+               "group has no hold on", p2p_device_name(dev));
+    error_append_hint(errp, "Use a back end in QEMU (vhost=off).\n");
     return false;
 }
 
@@ -231,7 +255,8 @@ bool p2p_device_join(PCIDevice *dev, Error **errp)
                    dev->p2p.share ?: "");
         return false;
     }
-    if (QTAILQ_EMPTY(&p2p_groups) || (!group && !passthrough)) {
+    if (!group &&
+        (!passthrough || (QTAILQ_EMPTY(&p2p_groups) && !p2p_views_exist()))) {
         return true;
     }
 
@@ -388,7 +413,8 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
     if (member->passthrough) {
         member->host_bdf = p2p_vfio_host_bdf(dev);
     }
-    if (!p2p_windows_create(member, dev->p2p.share, errp)) {
+    if (!p2p_device_check_vhost(dev, errp) ||
+        !p2p_windows_create(member, dev->p2p.share, errp)) {
         return;
     }
     member->realized = true;

@@ -82,6 +82,8 @@ static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
         info->failures = install->failures;
         info->has_last_errno = install->last_errno;
         info->last_errno = install->last_errno;
+        info->has_stuck = install->stuck;
+        info->stuck = install->stuck;
     }
     return info;
 }
@@ -295,6 +297,10 @@ static void p2p_print_grant(Monitor *mon, P2PGrantInfo *grant)
                    grant->failures);
     if (grant->reason) {
         monitor_printf(mon, "        because %s\n", grant->reason);
+    }
+    if (grant->has_stuck) {
+        monitor_printf(mon, "        %" PRIu64 " bytes could not be taken out "
+                       "of the IOMMU\n", grant->stuck);
     }
     if (grant->has_routed && !grant->routed) {
         monitor_printf(mon, "        not routed by the host: %s\n",

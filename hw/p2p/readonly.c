@@ -25,11 +25,9 @@ struct P2PReadOnly {
     MemoryRegion region;
     P2PView *view;          /* NULL: no longer in it */
     hwaddr gpa;
-    void *hva;              /* a mapping of its own; NULL: reads use @as */
+    void *hva;              /* a mapping of its own; NULL: reads use @peek */
     size_t size;
-    MemoryRegion source;    /* the window's part of the BAR, */
-    MemoryRegion root;      /* wherever the BAR is, at @size */
-    AddressSpace as;
+    Object *peek;           /* the window's part of the BAR */
 };
 
 static MemTxResult p2p_read_only_read(void *opaque, hwaddr addr,
@@ -44,8 +42,7 @@ static MemTxResult p2p_read_only_read(void *opaque, hwaddr addr,
     if (!ro->view) {
         return MEMTX_DECODE_ERROR;
     }
-    result = address_space_read(&ro->as, ro->size + addr, attrs, buffer,
-                                size);
+    result = p2p_peek_read(ro->peek, addr, attrs, buffer, size);
     if (result == MEMTX_OK) {
         *data = ldn_le_p(buffer, size);
     }
@@ -90,16 +87,7 @@ Object *p2p_read_only_new(P2PView *view, P2PBarWindow *window)
         ro->region.opaque = ro;
         memory_region_set_readonly(&ro->region, true);
     } else {
-        memory_region_init_alias(&ro->source, OBJECT(ro), "p2p-source",
-                                 bar->memory, window->offset, window->size);
-        /*
-         * Not at 0, or the memory core would take the BAR itself, with its
-         * address, for the root.
-         */
-        memory_region_init(&ro->root, OBJECT(ro), "p2p-source-root",
-                           UINT64_MAX);
-        memory_region_add_subregion(&ro->root, ro->size, &ro->source);
-        address_space_init(&ro->as, &ro->root, "p2p-read-only");
+        ro->peek = p2p_peek_new(bar->memory, window->offset, window->size);
         memory_region_init_io(&ro->region, OBJECT(ro), &p2p_read_only_ops, ro,
                               "p2p-read-only", ro->size);
     }
@@ -116,9 +104,9 @@ void p2p_read_only_retire(Object *read_only)
     P2PReadOnly *ro = P2P_READ_ONLY(read_only);
 
     ro->view = NULL;
-    if (!ro->hva) {
-        memory_region_del_subregion(&ro->root, &ro->source);
-        address_space_destroy(&ro->as);
+    if (ro->peek) {
+        p2p_peek_free(ro->peek);
+        ro->peek = NULL;
     }
 }
 

@@ -34,6 +34,11 @@ const PropertyInfo p2p_prop_group = {
 
 bool p2p_device_join(PCIDevice *dev, Error **errp)
 {
+    if (dev->p2p.share || !dev->p2p.initiate) {
+        error_setg(errp, "%s: p2p-share and p2p-initiate=off have no effect "
+                   "without p2p-group", dev->name);
+        return false;
+    }
     return true;
 }
 

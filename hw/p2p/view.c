@@ -9,6 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/qapi-events-p2p.h"
+#include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/range.h"
 #include "hw/boards.h"
@@ -38,6 +39,7 @@ typedef struct P2PSlice {
      * their unmap calls find the window.
      */
     bool gone;
+    bool fresh;             /* the listeners have not been told of it yet */
     bool trial;             /* put there by p2p_view_try() */
     bool wanted;            /* only while p2p_view_sync() runs */
     QTAILQ_ENTRY(P2PSlice) next;
@@ -68,31 +70,13 @@ static QTAILQ_HEAD(, P2PView) p2p_views = QTAILQ_HEAD_INITIALIZER(p2p_views);
 /* --- Guest RAM --------------------------------------------------------- */
 
 /*
- * The device-memory region alone. A guest may move a BAR to where no memory
- * device is plugged, so lying in the region's range proves nothing.
+ * Whether the section is that of a memory device. A guest may move a BAR to
+ * where no memory device is plugged, so lying in the device-memory region's
+ * range proves nothing: look at the region alone.
  */
-static MemoryRegion *p2p_device_memory(MachineState *ms)
-{
-    static MemoryRegion root, alias;
-    static AddressSpace as;
-
-    /*
-     * Not the alias as root: for one of a whole region the memory core takes
-     * the region itself, which then stands where it is in its container.
-     */
-    if (!as.root) {
-        memory_region_init(&root, NULL, "p2p-device-memory", UINT64_MAX);
-        memory_region_init_alias(&alias, NULL, "p2p-device-memory-alias",
-                                 &ms->device_memory->mr, 0,
-                                 memory_region_size(&ms->device_memory->mr));
-        memory_region_add_subregion(&root, ms->device_memory->base, &alias);
-        address_space_init(&as, &root, "p2p-device-memory");
-    }
-    return &root;
-}
-
 static bool p2p_is_device_memory(MachineState *ms, MemoryRegionSection *s)
 {
+    static Object *peek;
     hwaddr offset = s->offset_within_address_space;
     MemoryRegionSection found;
     bool same;
@@ -103,7 +87,12 @@ static bool p2p_is_device_memory(MachineState *ms, MemoryRegionSection *s)
                            offset)) {
         return false;
     }
-    found = memory_region_find(p2p_device_memory(ms), offset, 1);
+    if (!peek) {
+        peek = p2p_peek_new(&ms->device_memory->mr, 0,
+                            memory_region_size(&ms->device_memory->mr));
+    }
+    offset -= ms->device_memory->base;
+    found = p2p_peek_find(peek, offset, 1);
     if (!found.mr) {
         return false;
     }
@@ -179,6 +168,7 @@ static void p2p_slice_add(P2PView *view, const P2PSlice *want)
     memory_region_set_readonly(&slice->alias, slice->readonly);
     memory_region_add_subregion(&view->root, slice->gpa, &slice->alias);
     QTAILQ_INSERT_TAIL(&view->slices, slice, next);
+    slice->fresh = true;
     p2p_changed();
     trace_p2p_view_add(view->name, p2p_slice_name(slice), slice->gpa,
                        slice->size, slice->readonly);
@@ -214,6 +204,8 @@ static void p2p_view_reap(P2PView *view)
             object_unparent(OBJECT(&slice->alias));
             object_unref(slice->read_only);
             g_free(slice);
+        } else {
+            slice->fresh = false;
         }
     }
 }
@@ -355,11 +347,12 @@ static P2PView *p2p_view_of(AddressSpace *as)
 }
 
 /*
- * Call @fn for each window that stood at the range. VFIO unmaps what has gone
- * before it maps what is new, and one section may be two adjacent windows.
+ * Call @fn for each window that a call concerns. One section may be several
+ * adjacent windows, of which only one changes: VFIO unmaps all that was there,
+ * gone or not, before it maps all that is there, new or not.
  */
 static void p2p_note(AddressSpace *as, const void *container, hwaddr iova,
-                     uint64_t size, int ret, bool gone,
+                     uint64_t size, int ret, bool mapped,
                      void (*fn)(P2PBarWindow *window, const void *container,
                                 uint64_t bytes, int ret))
 {
@@ -370,7 +363,9 @@ static void p2p_note(AddressSpace *as, const void *container, hwaddr iova,
         return;
     }
     QTAILQ_FOREACH(slice, &view->slices, next) {
-        if (slice->window && slice->gone == gone && slice->gpa < iova + size &&
+        bool concerned = mapped ? !slice->gone : !slice->fresh;
+
+        if (slice->window && concerned && slice->gpa < iova + size &&
             iova < slice->gpa + slice->size) {
             hwaddr start = MAX(slice->gpa, iova);
             hwaddr end = MIN(slice->gpa + slice->size, iova + size);
@@ -401,16 +396,24 @@ static void p2p_note_map_window(P2PBarWindow *window, const void *container,
 static void p2p_note_unmap_window(P2PBarWindow *window, const void *container,
                                   uint64_t bytes, int ret)
 {
-    P2PInstall *install = p2p_window_install_add(window, container);
+    P2PInstall *install = p2p_window_install(window, container);
 
+    /* VFIO unmaps what it could not map, too: that is no event. */
+    if (!install || !install->bytes) {
+        return;
+    }
+    install->bytes -= MIN(install->bytes, bytes);
     if (ret) {
         install->failures++;
         install->last_errno = -ret;
-        install->failed = true;
-    } else if (install->bytes) {
-        /* VFIO unmaps what it could not map, too: that is no event. */
+        install->stuck += bytes;
+        error_report("BAR %d of %s: VFIO could not take 0x%" PRIx64 " bytes "
+                     "out of the IOMMU: %s; initiators may still reach them. "
+                     "Unplug the initiators to be sure", window->bar,
+                     p2p_device_name(window->owner->dev), bytes,
+                     strerror(-ret));
+    } else {
         install->unmaps++;
-        install->bytes -= MIN(install->bytes, bytes);
         install->failed = false;
     }
     trace_p2p_note_unmap(p2p_device_name(window->owner->dev), window->bar,
@@ -456,31 +459,13 @@ void p2p_note_map(AddressSpace *as, void *container, hwaddr iova,
     if (view && !view->member && p2p_map_may_fail(view, iova, size)) {
         p2p_vfio_wait_for_map(container, p2p_map_waited);
     }
-    p2p_note(as, container, iova, size, ret, false, p2p_note_map_window);
-}
-
-static bool p2p_view_has_gone(P2PView *view, hwaddr iova)
-{
-    P2PSlice *slice;
-
-    QTAILQ_FOREACH(slice, &view->slices, next) {
-        if (slice->gone && iova - slice->gpa < slice->size) {
-            return true;
-        }
-    }
-    return false;
+    p2p_note(as, container, iova, size, ret, true, p2p_note_map_window);
 }
 
 void p2p_note_unmap(AddressSpace *as, void *container, hwaddr iova,
                     uint64_t size, int ret)
 {
-    P2PView *view = p2p_view_of(as);
-
-    if (view) {
-        /* When the last user of a container leaves, its windows stay. */
-        p2p_note(as, container, iova, size, ret, p2p_view_has_gone(view, iova),
-                 p2p_note_unmap_window);
-    }
+    p2p_note(as, container, iova, size, ret, false, p2p_note_unmap_window);
 }
 
 /* Where nothing is in the view, nor may come while the BQL is held. */
@@ -544,9 +529,10 @@ MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
         .flags = write ? P2P_VEC_WRITE : P2P_VEC_READ,
     };
     P2PFault fault = { .reason = P2P_FAULT_UNMAPPED };
+    P2PBusVec out;
     P2PMapSnapshot *snapshot;
     const char *name;
-    size_t room = 0;
+    size_t room = 1;
 
     if (!member) {
         return MEMTX_DECODE_ERROR;
@@ -555,7 +541,7 @@ MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
     RCU_READ_LOCK_GUARD();
     snapshot = qatomic_rcu_read(&view->group->snapshot);
     if (snapshot) {
-        p2p_translate(snapshot->map, member->index, &entry, 1, NULL, &room,
+        p2p_translate(snapshot->map, member->index, &entry, 1, &out, &room,
                       &fault);
     }
     trace_p2p_view_fault(name, gpa, write,
@@ -645,6 +631,11 @@ void p2p_view_free(P2PView *view)
 AddressSpace *p2p_view_address_space(P2PView *view)
 {
     return &view->as;
+}
+
+bool p2p_views_exist(void)
+{
+    return !QTAILQ_EMPTY(&p2p_views);
 }
 
 P2PView *p2p_view_confined(void)

@@ -12,26 +12,6 @@
 
 /* --- What stands behind a BAR ------------------------------------------ */
 
-/*
- * The BAR seen on its own. The alias is not the root: for one of a whole
- * region the memory core takes the region itself, which then stands where it
- * is in its container.
- */
-typedef struct P2PProbe {
-    struct rcu_head rcu;
-    MemoryRegion root;
-    MemoryRegion alias;
-    AddressSpace as;
-} P2PProbe;
-
-static void p2p_probe_free(P2PProbe *probe)
-{
-    memory_region_del_subregion(&probe->root, &probe->alias);
-    object_unparent(OBJECT(&probe->alias));
-    object_unparent(OBJECT(&probe->root));
-    g_free(probe);
-}
-
 static P2PBacking p2p_backing_of(MemoryRegion *mr)
 {
     if (!mr || !memory_region_is_ram(mr)) {
@@ -60,18 +40,11 @@ static GArray *p2p_bar_ranges(PCIDevice *dev, int bar)
     uint64_t size = dev->io_regions[bar].size;
     uint64_t page = qemu_real_host_page_size();
     GArray *ranges = g_array_new(false, false, sizeof(P2PRange));
-    P2PProbe *probe = g_new0(P2PProbe, 1);
+    Object *peek = p2p_peek_new(mr, 0, size);
     uint64_t at = 0;
 
-    memory_region_init(&probe->root, NULL, "p2p-probe", UINT64_MAX);
-    memory_region_init_alias(&probe->alias, NULL, "p2p-probe-bar", mr, 0,
-                             size);
-    memory_region_add_subregion(&probe->root, 0, &probe->alias);
-    address_space_init(&probe->as, &probe->root, "p2p-probe");
-
     while (at < size) {
-        MemoryRegionSection s = memory_region_find(&probe->root, at,
-                                                   size - at);
+        MemoryRegionSection s = p2p_peek_find(peek, at, size - at);
         P2PRange range = { .offset = at, .size = size - at };
 
         if (s.mr) {
@@ -101,8 +74,7 @@ static GArray *p2p_bar_ranges(PCIDevice *dev, int bar)
         }
     }
 
-    address_space_destroy(&probe->as);
-    call_rcu(probe, p2p_probe_free, rcu);
+    p2p_peek_free(peek);
     return ranges;
 }
 

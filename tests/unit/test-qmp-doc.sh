@@ -37,7 +37,7 @@ up_to_date() {
 
 all_there() {
     for name in $(sed -n "s/^{ '\(command\|event\|struct\|enum\)': '\([^']*\)'.*/\2/p" \
-                      "$source/qapi/p2p.json"); do
+                      "$source"/qapi/p2p*.json); do
         grep -qx "### $name" "$source/docs/qmp.md" || {
             echo "$name is missing"
             return 1

@@ -99,8 +99,13 @@ static uint32_t result_flags(const Walk *walk)
         type = P2P_MAP_NONE;
     } else {
         flags |= P2P_VEC_IO;
-        type = walk->map->cpu_initiators >> walk->initiator & 1
-               ? P2P_MAP_CPU : P2P_MAP_THRU_HOST_BRIDGE;
+        if (walk->map->cpu_initiators >> walk->initiator & 1) {
+            type = P2P_MAP_CPU;
+        } else if (w->unrouted >> walk->initiator & 1) {
+            type = P2P_MAP_NOT_SUPPORTED;
+        } else {
+            type = P2P_MAP_THRU_HOST_BRIDGE;
+        }
         if (w->owner == walk->initiator) {
             flags |= P2P_VEC_SELF;
         }

@@ -39,6 +39,7 @@ typedef struct P2PWindow {
     P2PHostAddr host;   /* the same byte for the CPU; NULL: not mappable */
     uint64_t readers;   /* bit i: initiator i may read */
     uint64_t writers;   /* bit i: initiator i may write */
+    uint64_t unrouted;  /* bit i: the host is not known to route i's access */
     uint16_t owner;     /* initiator number of the target, or P2P_NO_OWNER */
     uint8_t kind;       /* P2PWindowKind */
     bool revoked;       /* was here and has gone: -ESTALE for everybody */
@@ -86,7 +87,8 @@ typedef enum P2PMapError {
  *
  * @windows: @n windows in any order; copied
  * @cpu_initiators: bit i set: initiator i is a device model inside QEMU, its
- *     I/O entries get P2P_MAP_CPU; others get P2P_MAP_THRU_HOST_BRIDGE
+ *     I/O entries get P2P_MAP_CPU; others get P2P_MAP_THRU_HOST_BRIDGE,
+ *     or P2P_MAP_NOT_SUPPORTED where the window is unrouted for them
  * @error: P2P_MAP_ERROR_INVALID when a window is empty, wraps, or names a bad
  *     kind or owner (RAM belongs to nobody); P2P_MAP_ERROR_OVERLAP when two
  *     windows hold the same guest physical address
