@@ -111,6 +111,9 @@ static uint32_t flags_of(const Oracle *oracle, const P2PWindow *w,
     if (oracle->cpu_initiators & ((uint64_t)1 << initiator)) {
         return flags | P2P_MAP_CPU << P2P_VEC_MAP_SHIFT;
     }
+    if (w->unrouted & ((uint64_t)1 << initiator)) {
+        return flags | P2P_MAP_NOT_SUPPORTED << P2P_VEC_MAP_SHIFT;
+    }
     return flags | P2P_MAP_THRU_HOST_BRIDGE << P2P_VEC_MAP_SHIFT;
 }
 

@@ -585,6 +585,7 @@ static void random_window(P2PWindow *w, const P2PWindow *before)
     w->host.hva = one_in(8) ? NULL : (void *)(uintptr_t)random_below(1 << 30);
     w->readers = random_rights();
     w->writers = random_rights();
+    w->unrouted = random_rights();
     w->kind = one_in(2) ? P2P_WINDOW_RAM : P2P_WINDOW_IO;
     w->owner = P2P_NO_OWNER;
     if (w->kind == P2P_WINDOW_IO && !one_in(4)) {
@@ -595,6 +596,7 @@ static void random_window(P2PWindow *w, const P2PWindow *before)
     if (before && one_in(2)) {
         w->readers = before->readers;
         w->writers = before->writers;
+        w->unrouted = before->unrouted;
         w->kind = before->kind;
         w->owner = before->owner;
     }
