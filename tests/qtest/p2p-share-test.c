@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "compat.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
@@ -24,9 +25,9 @@ typedef struct Share {
 static char *window_str(const QDict *w)
 {
     return g_strdup_printf("%" PRIu64 ":0x%" PRIx64 "+0x%" PRIx64 ":%s:%s%s",
-                           qdict_get_uint(w, "bar"),
-                           qdict_get_uint(w, "offset"),
-                           qdict_get_uint(w, "size"),
+                           compat_qdict_get_uint(w, "bar"),
+                           compat_qdict_get_uint(w, "offset"),
+                           compat_qdict_get_uint(w, "size"),
                            qdict_get_str(w, "access"),
                            qdict_get_str(w, "state"),
                            qdict_get_bool(w, "cpu-mappable") ? ":cpu" : "");

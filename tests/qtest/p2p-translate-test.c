@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "compat.h"
 #include "qapi/error.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
@@ -87,16 +88,16 @@ static char *result_str(const QDict *reply)
         g_string_append_printf(text, "%s %s 0x%" PRIx64 "+0x%" PRIx64 "%s\n",
                                qdict_get_str(v, "memory"),
                                qdict_get_str(v, "map-type"),
-                               qdict_get_uint(v, "bus-address"),
-                               qdict_get_uint(v, "len"),
+                               compat_qdict_get_uint(v, "bus-address"),
+                               compat_qdict_get_uint(v, "len"),
                                qdict_get_bool(v, "self") ? " self" : "");
     }
     fault = qdict_get_qdict(result, "fault");
     if (fault) {
         g_assert_cmpuint(text->len, ==, 0);
         g_string_printf(text, "%" PRIu64 " 0x%" PRIx64 " errno %" PRId64
-                        ": %s\n", qdict_get_uint(fault, "index"),
-                        qdict_get_uint(fault, "gpa"),
+                        ": %s\n", compat_qdict_get_uint(fault, "index"),
+                        compat_qdict_get_uint(fault, "gpa"),
                         qdict_get_int(fault, "errno"),
                         qdict_get_str(fault, "reason"));
     }
@@ -321,7 +322,7 @@ static void test_most_entries(void)
                                         "vector"), e) {
         const QDict *v = qobject_to(QDict, e->value);
 
-        g_assert_cmphex(qdict_get_uint(v, "bus-address"), ==, many[i].gpa);
+        g_assert_cmphex(compat_qdict_get_uint(v, "bus-address"), ==, many[i].gpa);
         i++;
     }
     g_assert_cmpuint(i, ==, MAX_ENTRIES);

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "compat.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
@@ -166,7 +167,7 @@ static void expect_fault_event(Machine *m, const char *initiator,
     g_assert_nonnull(event);
     data = qdict_get_qdict(event, "data");
     g_assert_cmpstr(qdict_get_str(data, "initiator"), ==, initiator);
-    g_assert_cmphex(qdict_get_uint(data, "gpa"), ==, gpa);
+    g_assert_cmphex(compat_qdict_get_uint(data, "gpa"), ==, gpa);
     g_assert_cmpint(qdict_get_bool(data, "write"), ==, write);
     g_assert_cmpstr(qdict_get_str(data, "reason"), ==, reason);
     qobject_unref(event);
@@ -227,7 +228,7 @@ static void expect_state(Machine *m, unsigned n, int bar, const char *state,
     g_assert_cmpstr(qdict_get_str(window, "state"), ==, state);
     g_assert_cmpint(qdict_haskey(window, "gpa"), ==, mapped);
     if (mapped) {
-        g_assert_cmphex(qdict_get_uint(window, "gpa"), ==, gpa);
+        g_assert_cmphex(compat_qdict_get_uint(window, "gpa"), ==, gpa);
         line = g_strdup_printf("BAR %d offset 0x0 size 1 MiB rw at 0x%016"
                                PRIx64, bar, gpa);
     } else {
@@ -240,9 +241,9 @@ static void expect_state(Machine *m, unsigned n, int bar, const char *state,
     g_assert_cmpint(qdict_get_bool(grant, "installed"), ==, mapped);
     g_assert_cmpint(qdict_haskey(grant, "reason"), ==, !mapped);
     g_assert_cmpstr(qdict_get_str(grant, "map-type"), ==, "cpu");
-    g_assert_cmpuint(qdict_get_uint(grant, "failures"), ==, 0);
-    g_assert_cmpuint(qdict_get_uint(grant, "maps"), ==,
-                     qdict_get_uint(grant, "unmaps") + mapped);
+    g_assert_cmpuint(compat_qdict_get_uint(grant, "failures"), ==, 0);
+    g_assert_cmpuint(compat_qdict_get_uint(grant, "maps"), ==,
+                     compat_qdict_get_uint(grant, "unmaps") + mapped);
 }
 
 /* errno of p2p-translate for a read by t0. */
@@ -718,8 +719,8 @@ static char *next_change(Machine *m, int bar)
             qdict_get_int(data, "bar") == bar) {
             g_assert_cmpstr(qdict_get_str(data, "group"), ==, "g0");
             g_assert_cmpstr(qdict_get_str(data, "initiator"), ==, "t0");
-            g_assert_cmphex(qdict_get_uint(data, "offset"), ==, 0);
-            g_assert_cmphex(qdict_get_uint(data, "size"), ==, BAR_SIZE);
+            g_assert_cmphex(compat_qdict_get_uint(data, "offset"), ==, 0);
+            g_assert_cmphex(compat_qdict_get_uint(data, "size"), ==, BAR_SIZE);
             g_assert_cmpint(qdict_get_bool(data, "installed"), ==,
                             !qdict_haskey(data, "reason"));
             text = g_strdup(qdict_get_try_str(data, "reason") ?:
