@@ -177,6 +177,18 @@ static void p2p_testdev_realize(PCIDevice *pci, Error **errp)
     }
 }
 
+/* Before 10.1 a region in another of the same owner kept the owner alive. */
+static void p2p_testdev_exit(PCIDevice *pci)
+{
+    P2PTestDev *dev = P2P_TESTDEV(pci);
+
+    memory_region_del_subregion(&dev->bar2, &dev->low);
+    if (dev->msix_hole) {
+        memory_region_del_subregion(&dev->bar2, &dev->hole);
+        memory_region_del_subregion(&dev->bar2, &dev->high);
+    }
+}
+
 static int p2p_testdev_get_fd(PCIDevice *pci, int bar, off_t *offset)
 {
     *offset = 0;
@@ -212,6 +224,7 @@ static void p2p_testdev_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
     PCIDeviceClass *pc = PCI_DEVICE_CLASS(oc);
 
     pc->realize = p2p_testdev_realize;
+    pc->exit = p2p_testdev_exit;
     pc->vendor_id = PCI_VENDOR_ID_REDHAT;
     pc->device_id = PCI_DEVICE_ID_REDHAT_TEST;
     pc->class_id = PCI_CLASS_OTHERS;

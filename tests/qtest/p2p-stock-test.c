@@ -30,7 +30,7 @@ static const char *const machines[] = {
     "-device edu,addr=5.0 -device e1000e,addr=6.0,romfile=",
     "-machine pc -m 128 " BLOCKDEV
     "-device virtio-blk-pci,drive=n0,addr=4.0 "
-    "-device pci-testdev,addr=5.0,membar=2M,membar-backed=on",
+    "-device pci-testdev,addr=5.0,membar=2M",
     "-machine q35 -m 128 " BLOCKDEV
     "-device virtio-blk-pci,drive=n0,addr=4.0,iommu_platform=on,"
     "disable-legacy=on "
@@ -41,7 +41,7 @@ static const char *const machines[] = {
     "-machine q35 -m 128,slots=1,maxmem=1G "
     "-object memory-backend-ram,id=r0,size=128M -device pc-dimm,memdev=r0 "
     "-device pcie-root-port,id=rp,addr=3.0 "
-    "-device pci-testdev,addr=5.0,membar=2M,membar-backed=on",
+    "-device pci-testdev,addr=5.0,membar=2M",
 };
 
 /* --- A machine whose BARs all have an address -------------------------- */
