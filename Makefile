@@ -98,7 +98,7 @@ check-unit: $(BUILD)/config.mk
 check-qtest: qtests stock
 	@$(RUN_TESTS) --suite qtest
 
-check-lab: build kernel
+check-lab: qtests kernel
 	@$(RUN_TESTS) --suite lab
 
 .PHONY: check-matrix
@@ -109,6 +109,7 @@ check-matrix: $(BUILD)/config.mk
 
 .PHONY: demo lab
 demo: build kernel
+	@scripts/build-step $(BUILD)/qemu tests/p2p/p2p-demo
 	@tests/lab/demo
 
 lab: build kernel
