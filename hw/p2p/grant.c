@@ -23,6 +23,13 @@ const void *p2p_member_container(P2PMember *member)
                                : member->view;
 }
 
+P2PInstall *p2p_member_install(P2PMember *member, P2PBarWindow *window)
+{
+    const void *container = p2p_member_container(member);
+
+    return container ? p2p_window_install(window, container) : NULL;
+}
+
 void p2p_grant_clear(P2PGrant *grant)
 {
     g_free(grant->reason);
@@ -61,7 +68,6 @@ static char *p2p_grant_reason(P2PMember *initiator, P2PBarWindow *window)
 {
     PCIDevice *target = window->owner->dev;
     const char *name = p2p_device_name(target);
-    const void *container;
     P2PInstall *install;
 
     if (window->state == P2P_WINDOW_STATE_UNMAPPED) {
@@ -86,8 +92,7 @@ static char *p2p_grant_reason(P2PMember *initiator, P2PBarWindow *window)
                                "passthrough devices cannot be granted yet",
                                window->bar, name);
     }
-    container = p2p_member_container(initiator);
-    install = container ? p2p_window_install(window, container) : NULL;
+    install = p2p_member_install(initiator, window);
     if (install && install->failed) {
         return p2p_grant_map_error(initiator, install->last_errno);
     }
@@ -154,9 +159,7 @@ static void p2p_grant_tell(P2PGroup *group, P2PMember *initiator,
 static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
                            P2PBarWindow *window, P2PGrant *grant)
 {
-    const void *container = p2p_member_container(initiator);
-    P2PInstall *install = container ? p2p_window_install(window, container)
-                                    : NULL;
+    P2PInstall *install = p2p_member_install(initiator, window);
 
     if (grant->installed || grant->warned || !install || !install->failed) {
         return;

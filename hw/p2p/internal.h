@@ -246,6 +246,9 @@ void p2p_foreach_ram(P2PRamFn *fn, void *opaque);
 /* What a member's mappings are kept under in P2PBarWindow.installs. */
 const void *p2p_member_container(P2PMember *member);
 
+/* What became of @window for @member; NULL: it never saw it. */
+P2PInstall *p2p_member_install(P2PMember *member, P2PBarWindow *window);
+
 /* Recompute the grants of @group, tell what changed, publish the map. */
 void p2p_grants_update(P2PGroup *group);
 void p2p_grants_tell_pending(void *group);

@@ -54,9 +54,7 @@ static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
 {
     P2PGrant *grant = &window->grants[initiator->index];
     P2PGrantInfo *info = g_new0(P2PGrantInfo, 1);
-    const void *container = p2p_member_container(initiator);
-    P2PInstall *install = container ? p2p_window_install(window, container)
-                                    : NULL;
+    P2PInstall *install = p2p_member_install(initiator, window);
 
     info->initiator = g_strdup(p2p_device_name(initiator->dev));
     info->installed = grant->installed;

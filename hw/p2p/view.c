@@ -346,6 +346,11 @@ static P2PView *p2p_view_of(AddressSpace *as)
     return NULL;
 }
 
+static bool p2p_slice_overlaps(P2PSlice *slice, hwaddr iova, uint64_t size)
+{
+    return slice->gpa < iova + size && iova < slice->gpa + slice->size;
+}
+
 /*
  * Call @fn for each window that a call concerns. One section may be several
  * adjacent windows, of which only one changes: VFIO unmaps all that was there,
@@ -365,8 +370,8 @@ static void p2p_note(AddressSpace *as, const void *container, hwaddr iova,
     QTAILQ_FOREACH(slice, &view->slices, next) {
         bool concerned = mapped ? !slice->gone : !slice->fresh;
 
-        if (slice->window && concerned && slice->gpa < iova + size &&
-            iova < slice->gpa + slice->size) {
+        if (slice->window && concerned &&
+            p2p_slice_overlaps(slice, iova, size)) {
             hwaddr start = MAX(slice->gpa, iova);
             hwaddr end = MIN(slice->gpa + slice->size, iova + size);
 
@@ -432,8 +437,8 @@ static bool p2p_map_may_fail(P2PView *view, hwaddr iova, uint64_t size)
     P2PSlice *slice;
 
     QTAILQ_FOREACH(slice, &view->slices, next) {
-        if (slice->window && !slice->gone && slice->gpa < iova + size &&
-            iova < slice->gpa + slice->size) {
+        if (slice->window && !slice->gone &&
+            p2p_slice_overlaps(slice, iova, size)) {
             /* Should the call fail, the VM goes on for these alone. */
             return slice->window->backing == P2P_BACKING_RAM_DEVICE;
         }
