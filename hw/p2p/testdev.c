@@ -19,6 +19,7 @@
 #include "qemu/units.h"
 #include "hw/pci/pci_device.h"
 #include "hw/qdev-properties.h"
+#include "migration/vmstate.h"
 #include "hw/p2p/internal.h"
 
 #define TYPE_P2P_TESTDEV "p2p-testdev"
@@ -177,11 +178,14 @@ static void p2p_testdev_realize(PCIDevice *pci, Error **errp)
     }
 }
 
-/* Before 10.1 a region in another of the same owner kept the owner alive. */
 static void p2p_testdev_exit(PCIDevice *pci)
 {
     P2PTestDev *dev = P2P_TESTDEV(pci);
 
+    /* RCU frees the region later; another device may come to the slot now. */
+    vmstate_unregister_ram(&dev->bar4, DEVICE(dev));
+
+    /* Before 10.1 a region in one of the same owner kept the owner alive. */
     memory_region_del_subregion(&dev->bar2, &dev->low);
     if (dev->msix_hole) {
         memory_region_del_subregion(&dev->bar2, &dev->hole);
