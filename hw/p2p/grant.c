@@ -161,7 +161,9 @@ static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
 {
     P2PInstall *install = p2p_member_install(initiator, window);
 
-    if (grant->installed || grant->warned || !install || !install->failed) {
+    /* What failed while the window has no address was a trial. */
+    if (grant->installed || grant->warned || !install || !install->failed ||
+        window->state != P2P_WINDOW_STATE_MAPPED) {
         return;
     }
     grant->warned = true;

@@ -215,7 +215,7 @@ static bool create_io_queues(QNvme *nvme, GError **error)
         .opcode = NVME_ADM_CMD_CREATE_CQ,
         .dptr.prp1 = cpu_to_le64(queue->completion.gpa),
         .cdw10 = cpu_to_le32(id_and_size),
-        .cdw11 = cpu_to_le32(NVME_CQ_PC),   /* and no interrupts */
+        .cdw11 = cpu_to_le32(NVME_CQ_PC | NVME_CQ_IEN), /* vector 0 */
     };
     NvmeCmd sq = {
         .opcode = NVME_ADM_CMD_CREATE_SQ,
@@ -324,6 +324,20 @@ void qnvme_free(QNvme *nvme)
         g_warn_if_fail(wait_ready(nvme, false));
     }
     g_free(nvme);
+}
+
+void qnvme_allow_intx(QNvme *nvme, bool allow)
+{
+    uint16_t disable = PCI_COMMAND_INTX_DISABLE;
+
+    /* 3.1.3 and 3.1.4: one register sets bits of the mask, one clears them. */
+    if (allow) {
+        guest_pci_command(&nvme->pci, 0, disable);
+        reg_write(nvme, NVME_REG_INTMC, UINT32_MAX);
+    } else {
+        reg_write(nvme, NVME_REG_INTMS, UINT32_MAX);
+        guest_pci_command(&nvme->pci, disable, 0);
+    }
 }
 
 const QNvmeInfo *qnvme_info(const QNvme *nvme)

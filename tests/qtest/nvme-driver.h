@@ -91,6 +91,12 @@ QNvme *qnvme_new(const GuestPci *pci, P2PGuestAddr registers,
 void qnvme_free(QNvme *nvme);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QNvme, qnvme_free)
 
+/*
+ * qnvme_allow_intx: whether the drive may raise its INTx interrupt when a
+ * command is done; not unless this allows it.  The driver polls all the same.
+ */
+void qnvme_allow_intx(QNvme *nvme, bool allow);
+
 /* qnvme_info: valid as long as @nvme. */
 const QNvmeInfo *qnvme_info(const QNvme *nvme);
 

@@ -21,8 +21,12 @@
 
 #define GROUP "-object p2p-group,id=g0"
 
-/* More than the interval in which a grant is told once */
+/* More than the interval in which a grant is told once, and INTx's time-out */
 #define STEP_NS INT64_C(2000000000)
+
+/* An interrupt is told to QEMU some time after it was raised: never so long. */
+#define INTX_TRIES   1000
+#define INTX_WAIT_US 10000
 
 static LabMachine *start(const char *options, const char *drive0,
                          const char *drive1, const char *drive2)
@@ -387,6 +391,49 @@ static void test_decode_off(void)
     g_assert_true(reads(m, 0, cmb(m, 1)));
 }
 
+static char *reason(LabMachine *m, unsigned target, unsigned initiator)
+{
+    g_autoptr(QDict) window = p2p_monitor_window(
+        m->qts, m->drive[target].id, LAB_CMB_BAR, 0);
+    const QDict *grant = p2p_monitor_grant(window, m->drive[initiator].id);
+
+    return g_strdup(qdict_get_try_str(grant, "reason"));
+}
+
+/* VFIO takes a BAR's mapping away when INTx comes, and back some time later. */
+static void test_intx(void)
+{
+    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
+                                    NULL);
+    g_autofree char *why = NULL;
+
+    g_assert_true(writes(m, 0, cmb(m, 1)));
+    qnvme_allow_intx(m->drive[1].nvme, true);
+    for (unsigned i = 0; !why; i++) {
+        g_assert_cmpuint(i, <, INTX_TRIES);
+        command(m, 1, QNVME_READ, 0, LAB_DATA);
+        g_usleep(INTX_WAIT_US);
+        why = reason(m, 1, 0);
+    }
+    g_assert_nonnull(strstr(why, "INTx"));
+    g_assert_nonnull(strstr(why, "MSI"));
+    expect_state(m, 1, "hidden");
+    g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_WRITE), ==,
+                    -ESTALE);
+    expect_fault(m, 0, QNVME_READ, cmb(m, 1));
+
+    qnvme_allow_intx(m->drive[1].nvme, false);
+    for (unsigned i = 0; why; i++) {
+        g_assert_cmpuint(i, <, INTX_TRIES);
+        qtest_clock_step(m->qts, STEP_NS);
+        g_free(why);
+        why = reason(m, 1, 0);
+    }
+    expect_state(m, 1, "mapped");
+    g_assert_true(writes(m, 0, cmb(m, 1)));
+    g_assert_true(reads(m, 0, cmb(m, 1)));
+}
+
 /* --- Policies and back ends ----------------------------------------------- */
 
 #define REQUIRE "-object p2p-group,id=g0,policy=require"
@@ -415,6 +462,8 @@ static void test_require_iommufd(void)
     g_assert_nonnull(strstr(messages, "policy=require"));
     g_assert_nonnull(strstr(messages, "iommufd"));
     g_assert_nonnull(strstr(messages, "policy=auto"));
+    /* Not that the devices work. */
+    g_assert_null(strstr(messages, "unavailable"));
 }
 
 static void test_auto_iommufd(void)
@@ -609,6 +658,7 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/lab/view/read-only", test_read_only);
     qtest_add_func("p2p/lab/window/move", test_move);
     qtest_add_func("p2p/lab/window/decode-off", test_decode_off);
+    qtest_add_func("p2p/lab/window/intx", test_intx);
     qtest_add_func("p2p/lab/policy/require", test_require);
     qtest_add_func("p2p/lab/policy/require-iommufd", test_require_iommufd);
     qtest_add_func("p2p/lab/policy/auto-iommufd", test_auto_iommufd);
