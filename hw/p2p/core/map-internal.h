@@ -1,6 +1,23 @@
 /*
  * The inside of a window map, for the files of the core only
  *
+ * Concepts
+ *   A map is a B+ tree whose nodes are two cache lines of keys.  The windows
+ *   are kept in *chunks*, each with the last two levels of the tree; above
+ *   them is the map's own directory.
+ *   A chunk never changes.  Maps that differ in a few windows share all other
+ *   chunks, so that publishing one more window copies one chunk and the
+ *   directory, not 65,536 windows.
+ *
+ *      directory   level[0] ─ … ─ level[levels - 1]      separators
+ *                                       │
+ *      chunk       root ─ keys, spans, infos, hosts      up to 272 windows
+ *
+ *   A *separator* is the first address of the child behind it: the child to
+ *   go to is the number of separators at or below the address.  A *key* is a
+ *   window's first address.  Both are kept with their highest bit flipped,
+ *   because SIMD compares signed numbers; unused ones are P2P_KEY_UNUSED.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef HW_P2P_CORE_MAP_INTERNAL_H
@@ -8,20 +25,129 @@
 
 #include "hw/p2p/map.h"
 
-/* Immutable after p2p_map_new(): readers need no lock. */
+#define P2P_CACHE_LINE 64
+
+/* Keys of a node, and children of an inner one. */
+#define P2P_NODE_KEYS 16
+#define P2P_FAN_OUT (P2P_NODE_KEYS + 1)
+#define P2P_CHUNK_WINDOWS (P2P_FAN_OUT * P2P_NODE_KEYS)
+
+/* Of a directory: more chunks than memory could hold. */
+#define P2P_MAX_LEVELS 12
+
+#define P2P_KEY_UNUSED INT64_MAX
+
+static inline int64_t p2p_key(uint64_t gpa)
+{
+    return (int64_t)(gpa ^ (UINT64_C(1) << 63));
+}
+
+static inline uint64_t p2p_key_gpa(int64_t key)
+{
+    return (uint64_t)key ^ (UINT64_C(1) << 63);
+}
+
+/* What a translation always needs of a window, apart from what it may need. */
+typedef struct P2PSpan {
+    uint64_t last;      /* guest physical address of the last byte */
+    uint64_t delta;     /* bus minus guest physical address */
+} P2PSpan;
+
+/* Windows of a chunk that have these in common share them. */
+typedef struct P2PRights {
+    uint64_t readers;
+    uint64_t writers;
+    uint64_t unrouted;
+} P2PRights;
+
+/* A window's other properties: owner, IO, revoked, index of its rights. */
+#define P2P_INFO_OWNER        0x7fu
+#define P2P_INFO_NO_OWNER     0x7fu
+#define P2P_INFO_IO           (1u << 7)
+#define P2P_INFO_REVOKED      (1u << 8)
+#define P2P_INFO_RIGHTS_SHIFT 9
+
+typedef struct P2PChunk {
+    int refs;           /* maps that have it; atomic */
+    uint32_t n;         /* windows */
+    const P2PSpan *spans;
+    const uint32_t *infos;
+    void *const *hosts; /* P2PHostAddr of the first byte */
+    const P2PRights *rights;
+
+    /* Separators: keys[P2P_NODE_KEYS], keys[2 * P2P_NODE_KEYS] ... */
+    int64_t root[P2P_NODE_KEYS] __attribute__((aligned(P2P_CACHE_LINE)));
+    int64_t keys[];     /* n, up to the next multiple of P2P_NODE_KEYS */
+} P2PChunk;
+
 struct P2PMap {
     uint64_t cpu_initiators;
-    size_t n;
-    P2PWindow windows[];  /* ascending by gpa, no two overlap */
+    size_t n;           /* windows */
+    size_t n_chunks;
+    P2PChunk **chunks;  /* ascending; none is empty */
+    unsigned levels;    /* of the directory; 0: one chunk at most */
+    int64_t *level[P2P_MAX_LEVELS]; /* nodes, from the root down */
+    int64_t *separators;            /* memory of all levels */
 };
 
-/*
- * One unsigned comparison is enough: an address below the window wraps to a
- * distance that no window has.
- */
-static inline bool p2p_window_holds(const P2PWindow *w, P2PGuestAddr addr)
+/* A window of a map; index P2P_NOWHERE: the address is below all windows. */
+#define P2P_NOWHERE UINT32_MAX
+typedef struct P2PPlace {
+    const P2PChunk *chunk;
+    uint32_t index;
+} P2PPlace;
+
+static inline uint64_t p2p_place_first(P2PPlace place)
 {
-    return addr.gpa - w->gpa.gpa < w->size;
+    return p2p_key_gpa(place.chunk->keys[place.index]);
 }
+
+/* --- map.c ------------------------------------------------------------- */
+
+typedef struct P2PKernels P2PKernels;
+
+/* The last window that begins at or below @addr. */
+P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
+                        P2PGuestAddr addr);
+
+/* --- kernels.c --------------------------------------------------------- */
+
+/* Entries that are searched for at once. */
+#define P2P_BATCH 16
+
+/*
+ * The two loops that are worth SIMD.  All variants give the same results; the
+ * others in the list can be asked for by tests.
+ */
+struct P2PKernels {
+    const char *name;
+    bool (*supported)(void);
+
+    /*
+     * For each of @n entries, 1 to P2P_BATCH, the last window that begins at
+     * or below its address.  @map has windows.
+     */
+    void (*search)(const P2PMap *map, const P2PGuestVec *in, unsigned n,
+                   P2PPlace *places);
+
+    /*
+     * How many of @n entries, 1 or more, each begin where the one before ends
+     * and have the same length and flags.
+     */
+    size_t (*run)(const P2PGuestVec *in, size_t n);
+};
+
+/* From the simplest on; ends with a NULL name. */
+extern const P2PKernels p2p_kernels[];
+
+/* The last ones that this processor supports. */
+const P2PKernels *p2p_kernels_best(void);
+
+/* --- translate.c ------------------------------------------------------- */
+
+int p2p_translate_with(const P2PKernels *kernels,
+                       const P2PMap *map, unsigned initiator,
+                       const P2PGuestVec *in, size_t n,
+                       P2PBusVec *out, size_t *m, P2PFault *fault);
 
 #endif /* HW_P2P_CORE_MAP_INTERNAL_H */

@@ -1,5 +1,5 @@
 /*
- * Window map: the snapshot itself, how it is built and searched
+ * Window map: how a snapshot is built, changed and read
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "map-internal.h"
+
+/* A chunk with fewer windows is joined with the next one when it is changed. */
+#define CHUNK_FEW (P2P_CHUNK_WINDOWS / 4)
 
 GQuark p2p_map_error_quark(void)
 {
@@ -18,6 +21,8 @@ static uint64_t last_gpa(const P2PWindow *w)
 {
     return w->gpa.gpa + (w->size - 1);
 }
+
+/* --- Checks ------------------------------------------------------------ */
 
 static const char *window_flaw(const P2PWindow *w)
 {
@@ -42,19 +47,16 @@ static const char *window_flaw(const P2PWindow *w)
     return NULL;
 }
 
-static int compare_windows(const void *a, const void *b)
+static bool check_windows(const P2PMap *map, const P2PWindow *windows,
+                          size_t n, GError **error)
 {
-    const P2PWindow *wa = a;
-    const P2PWindow *wb = b;
-
-    return (wa->gpa.gpa > wb->gpa.gpa) - (wa->gpa.gpa < wb->gpa.gpa);
-}
-
-static bool check_windows(const P2PWindow *windows, size_t n, GError **error)
-{
-    size_t i;
-
-    for (i = 0; i < n; i++) {
+    if (n > P2P_MAX_WINDOWS - map->n) {
+        g_set_error(error, P2P_MAP_ERROR, P2P_MAP_ERROR_INVALID,
+                    "%zu windows, and %zu more, are too many: a map holds %u",
+                    map->n, n, P2P_MAX_WINDOWS);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
         const char *flaw = window_flaw(&windows[i]);
 
         if (flaw) {
@@ -68,51 +70,456 @@ static bool check_windows(const P2PWindow *windows, size_t n, GError **error)
     return true;
 }
 
-static bool check_overlap(const P2PMap *map, GError **error)
+static bool check_neighbours(uint64_t first, uint64_t last,
+                             uint64_t next_first, uint64_t next_last,
+                             GError **error)
 {
-    size_t i;
+    if (last >= next_first) {
+        g_set_error(error, P2P_MAP_ERROR, P2P_MAP_ERROR_OVERLAP,
+                    "the windows at guest physical addresses "
+                    "0x%" PRIx64 "-0x%" PRIx64 " and "
+                    "0x%" PRIx64 "-0x%" PRIx64 " overlap",
+                    first, last, next_first, next_last);
+        return false;
+    }
+    return true;
+}
 
-    for (i = 1; i < map->n; i++) {
-        const P2PWindow *a = &map->windows[i - 1];
-        const P2PWindow *b = &map->windows[i];
+/* --- Order ------------------------------------------------------------- */
 
-        if (last_gpa(a) >= b->gpa.gpa) {
-            g_set_error(error, P2P_MAP_ERROR, P2P_MAP_ERROR_OVERLAP,
-                        "the windows at guest physical addresses "
-                        "0x%" PRIx64 "-0x%" PRIx64 " and "
-                        "0x%" PRIx64 "-0x%" PRIx64 " overlap",
-                        a->gpa.gpa, last_gpa(a), b->gpa.gpa, last_gpa(b));
+static bool in_order(const P2PWindow *windows, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        if (windows[i - 1].gpa.gpa > windows[i].gpa.gpa) {
             return false;
         }
     }
     return true;
 }
 
+typedef struct Rank {
+    uint64_t gpa;
+    size_t index;
+} Rank;
+
+/* Radix sort, a byte at a time: the time is linear, equal keys keep places. */
+static Rank *sort_ranks(Rank *ranks, Rank *spare, size_t n)
+{
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        size_t start[256] = { 0 };
+        size_t sum = 0;
+        Rank *from = ranks;
+
+        for (size_t i = 0; i < n; i++) {
+            start[from[i].gpa >> shift & 0xff]++;
+        }
+        if (start[from[0].gpa >> shift & 0xff] == n) {
+            continue;
+        }
+        for (unsigned byte = 0; byte < 256; byte++) {
+            size_t count = start[byte];
+
+            start[byte] = sum;
+            sum += count;
+        }
+        for (size_t i = 0; i < n; i++) {
+            spare[start[from[i].gpa >> shift & 0xff]++] = from[i];
+        }
+        ranks = spare;
+        spare = from;
+    }
+    return ranks;
+}
+
+/* @windows in ascending order: themselves, or a copy in *@copy. */
+static const P2PWindow *sort_windows(const P2PWindow *windows, size_t n,
+                                     P2PWindow **copy)
+{
+    g_autofree Rank *memory = NULL;
+    Rank *ranks;
+
+    if (in_order(windows, n)) {
+        return windows;
+    }
+    memory = g_new(Rank, 2 * n);
+    for (size_t i = 0; i < n; i++) {
+        memory[i] = (Rank) { windows[i].gpa.gpa, i };
+    }
+    ranks = sort_ranks(memory, memory + n, n);
+    *copy = g_new(P2PWindow, n);
+    for (size_t i = 0; i < n; i++) {
+        (*copy)[i] = windows[ranks[i].index];
+    }
+    return *copy;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    const P2PGuestAddr *ga = a;
+    const P2PGuestAddr *gb = b;
+
+    return (ga->gpa > gb->gpa) - (ga->gpa < gb->gpa);
+}
+
+/* --- Chunks ------------------------------------------------------------ */
+
+/* The index of @rights in @table of *@n, where it is put if it is not there. */
+static uint32_t share_rights(P2PRights *table, uint32_t *n,
+                             uint16_t *hash_table, unsigned hash_size,
+                             const P2PWindow *w)
+{
+    uint64_t hash = (w->readers * 31 + w->writers) * 31 + w->unrouted;
+    unsigned slot = (hash * UINT64_C(0x9e3779b97f4a7c15)) >> 32;
+
+    for (;; slot++) {
+        uint16_t *index = &hash_table[slot % hash_size];
+        P2PRights *r;
+
+        if (!*index) {
+            table[*n] = (P2PRights) { w->readers, w->writers, w->unrouted };
+            *index = ++*n;
+            return *n - 1;
+        }
+        r = &table[*index - 1];
+        if (r->readers == w->readers && r->writers == w->writers &&
+            r->unrouted == w->unrouted) {
+            return *index - 1;
+        }
+    }
+}
+
+static uint32_t info_of(const P2PWindow *w, uint32_t rights)
+{
+    uint32_t owner = w->owner == P2P_NO_OWNER ? P2P_INFO_NO_OWNER : w->owner;
+
+    return owner | (w->kind == P2P_WINDOW_IO ? P2P_INFO_IO : 0) |
+           (w->revoked ? P2P_INFO_REVOKED : 0) |
+           rights << P2P_INFO_RIGHTS_SHIFT;
+}
+
+/* From @n windows in ascending order, 1 to P2P_CHUNK_WINDOWS. */
+static P2PChunk *chunk_new(const P2PWindow *windows, uint32_t n)
+{
+    P2PRights rights[P2P_CHUNK_WINDOWS];
+    uint32_t infos[P2P_CHUNK_WINDOWS];
+    uint16_t hash_table[2 * P2P_CHUNK_WINDOWS] = { 0 };
+    uint32_t n_rights = 0;
+    uint32_t n_keys = (n + P2P_NODE_KEYS - 1) & -P2P_NODE_KEYS;
+    size_t size;
+    P2PChunk *chunk;
+    P2PSpan *spans;
+    void **hosts;
+
+    for (uint32_t i = 0; i < n; i++) {
+        infos[i] = info_of(&windows[i],
+                           share_rights(rights, &n_rights, hash_table,
+                                        G_N_ELEMENTS(hash_table),
+                                        &windows[i]));
+    }
+
+    size = sizeof(*chunk) + n_keys * sizeof(chunk->keys[0]) +
+           n * (sizeof(spans[0]) + sizeof(hosts[0])) +
+           n_rights * sizeof(rights[0]) + n * sizeof(infos[0]);
+    if (posix_memalign((void **)&chunk, P2P_CACHE_LINE, size)) {
+        g_error("no memory for %zu bytes of a window map", size);
+    }
+    chunk->refs = 1;
+    chunk->n = n;
+    spans = (P2PSpan *)(chunk->keys + n_keys);
+    hosts = (void **)(spans + n);
+    chunk->spans = spans;
+    chunk->hosts = hosts;
+    chunk->rights = memcpy(hosts + n, rights, n_rights * sizeof(rights[0]));
+    chunk->infos = memcpy((P2PRights *)(hosts + n) + n_rights, infos,
+                          n * sizeof(infos[0]));
+
+    for (uint32_t i = 0; i < n_keys; i++) {
+        chunk->keys[i] = i < n ? p2p_key(windows[i].gpa.gpa) : P2P_KEY_UNUSED;
+    }
+    for (uint32_t i = 0; i < P2P_NODE_KEYS; i++) {
+        uint32_t first = (i + 1) * P2P_NODE_KEYS;
+
+        chunk->root[i] = first < n ? chunk->keys[first] : P2P_KEY_UNUSED;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        spans[i].last = last_gpa(&windows[i]);
+        spans[i].delta = windows[i].bus.bus - windows[i].gpa.gpa;
+        hosts[i] = windows[i].host.hva;
+    }
+    return chunk;
+}
+
+static void chunk_unref(P2PChunk *chunk)
+{
+    if (g_atomic_int_dec_and_test(&chunk->refs)) {
+        free(chunk);
+    }
+}
+
+static P2PWindow chunk_window(const P2PChunk *chunk, uint32_t i)
+{
+    uint32_t info = chunk->infos[i];
+    const P2PRights *rights = &chunk->rights[info >> P2P_INFO_RIGHTS_SHIFT];
+    uint32_t owner = info & P2P_INFO_OWNER;
+    uint64_t first = p2p_key_gpa(chunk->keys[i]);
+
+    return (P2PWindow) {
+        .gpa.gpa = first,
+        .size = chunk->spans[i].last - first + 1,
+        .bus.bus = first + chunk->spans[i].delta,
+        .host.hva = chunk->hosts[i],
+        .readers = rights->readers,
+        .writers = rights->writers,
+        .unrouted = rights->unrouted,
+        .owner = owner == P2P_INFO_NO_OWNER ? P2P_NO_OWNER : owner,
+        .kind = info & P2P_INFO_IO ? P2P_WINDOW_IO : P2P_WINDOW_RAM,
+        .revoked = info & P2P_INFO_REVOKED,
+    };
+}
+
+/* --- Directory --------------------------------------------------------- */
+
+/* Nodes of inner level @height above the chunks, 0 directly above them. */
+static size_t level_nodes(size_t n_chunks, unsigned height)
+{
+    for (unsigned i = 0; i <= height; i++) {
+        n_chunks = (n_chunks + P2P_FAN_OUT - 1) / P2P_FAN_OUT;
+    }
+    return n_chunks;
+}
+
+/* Chunks below one child of a node at @height. */
+static size_t child_chunks(unsigned height)
+{
+    size_t chunks = 1;
+
+    while (height--) {
+        chunks *= P2P_FAN_OUT;
+    }
+    return chunks;
+}
+
+static void build_directory(P2PMap *map)
+{
+    size_t nodes = 0;
+    int64_t *next;
+
+    map->levels = 0;
+    if (map->n_chunks > 1) {
+        do {
+            nodes += level_nodes(map->n_chunks, map->levels++);
+        } while (level_nodes(map->n_chunks, map->levels - 1) > 1);
+    }
+    if (!nodes) {
+        return;
+    }
+
+    if (posix_memalign((void **)&map->separators, P2P_CACHE_LINE,
+                       nodes * P2P_NODE_KEYS * sizeof(int64_t))) {
+        g_error("no memory for a window map of %zu windows", map->n);
+    }
+    next = map->separators;
+    for (unsigned l = 0; l < map->levels; l++) {
+        unsigned height = map->levels - 1 - l;
+        size_t step = child_chunks(height);
+        size_t keys = level_nodes(map->n_chunks, height) * P2P_NODE_KEYS;
+
+        map->level[l] = next;
+        for (size_t i = 0; i < keys; i++) {
+            /* The first child of each node has no separator. */
+            size_t child = i / P2P_NODE_KEYS * P2P_FAN_OUT +
+                           i % P2P_NODE_KEYS + 1;
+
+            *next++ = child < (map->n_chunks + step - 1) / step
+                      ? map->chunks[child * step]->keys[0] : P2P_KEY_UNUSED;
+        }
+    }
+}
+
+/* --- Building ---------------------------------------------------------- */
+
+typedef struct Build {
+    GPtrArray *chunks;          /* of P2PChunk, references */
+    GArray *pending;            /* of P2PWindow, not yet in a chunk */
+    const P2PWindow *add;       /* what is left of it, ascending */
+    size_t n_add;
+    const P2PGuestAddr *remove; /* likewise */
+    size_t n_remove;
+} Build;
+
+static void emit_chunks(Build *build, const P2PWindow *windows, size_t n)
+{
+    size_t n_chunks = (n + P2P_CHUNK_WINDOWS - 1) / P2P_CHUNK_WINDOWS;
+
+    for (size_t i = 0; i < n_chunks; i++) {
+        size_t begin = i * n / n_chunks;
+        size_t end = (i + 1) * n / n_chunks;
+
+        g_ptr_array_add(build->chunks,
+                        chunk_new(windows + begin, end - begin));
+    }
+}
+
+static bool set_unknown(uint64_t gpa, GError **error)
+{
+    g_set_error(error, P2P_MAP_ERROR, P2P_MAP_ERROR_UNKNOWN,
+                "no window begins at guest physical address 0x%" PRIx64, gpa);
+    return false;
+}
+
+/* Add to what is pending: @chunk, with the changes up to address @last. */
+static bool merge_chunk(Build *build, const P2PChunk *chunk, uint64_t last,
+                        GError **error)
+{
+    for (uint32_t i = 0; i < chunk->n; i++) {
+        P2PWindow w = chunk_window(chunk, i);
+
+        while (build->n_add && build->add->gpa.gpa < w.gpa.gpa) {
+            g_array_append_val(build->pending, *build->add);
+            build->add++;
+            build->n_add--;
+        }
+        if (build->n_remove && build->remove->gpa <= w.gpa.gpa) {
+            if (build->remove->gpa < w.gpa.gpa) {
+                return set_unknown(build->remove->gpa, error);
+            }
+            build->remove++;
+            build->n_remove--;
+        } else {
+            g_array_append_val(build->pending, w);
+        }
+    }
+    while (build->n_add && build->add->gpa.gpa <= last) {
+        g_array_append_val(build->pending, *build->add);
+        build->add++;
+        build->n_add--;
+    }
+    return true;
+}
+
+static bool merge(Build *build, const P2PMap *map, GError **error)
+{
+    for (size_t i = 0; i < map->n_chunks; i++) {
+        P2PChunk *chunk = map->chunks[i];
+        bool at_end = i + 1 == map->n_chunks;
+        uint64_t last = at_end ? UINT64_MAX
+                               : p2p_key_gpa(map->chunks[i + 1]->keys[0]) - 1;
+
+        if (!build->pending->len &&
+            !(build->n_add && build->add->gpa.gpa <= last) &&
+            !(build->n_remove && build->remove->gpa <= last)) {
+            g_atomic_int_inc(&chunk->refs);
+            g_ptr_array_add(build->chunks, chunk);
+            continue;
+        }
+        if (!merge_chunk(build, chunk, last, error)) {
+            return false;
+        }
+        if (build->pending->len >= CHUNK_FEW || at_end) {
+            emit_chunks(build, (const P2PWindow *)build->pending->data,
+                        build->pending->len);
+            g_array_set_size(build->pending, 0);
+        }
+    }
+    return !build->n_remove || set_unknown(build->remove->gpa, error);
+}
+
+static bool check_overlap(const GPtrArray *chunks, GError **error)
+{
+    const P2PChunk *before = NULL;
+
+    for (guint i = 0; i < chunks->len; i++) {
+        P2PChunk *chunk = g_ptr_array_index(chunks, i);
+        /* One that others have, too, was checked when it was new. */
+        uint32_t n = g_atomic_int_get(&chunk->refs) == 1 ? chunk->n : 1;
+
+        for (uint32_t j = 0; j < n; j++) {
+            const P2PChunk *b = j ? chunk : before;
+            uint32_t k = j ? j - 1 : before ? before->n - 1 : 0;
+
+            if (b && !check_neighbours(p2p_key_gpa(b->keys[k]),
+                                       b->spans[k].last,
+                                       p2p_key_gpa(chunk->keys[j]),
+                                       chunk->spans[j].last, error)) {
+                return false;
+            }
+        }
+        before = chunk;
+    }
+    return true;
+}
+
+/* Takes the references in @chunks. */
+static P2PMap *map_of_chunks(GPtrArray *chunks, uint64_t cpu_initiators)
+{
+    P2PMap *map = g_new0(P2PMap, 1);
+
+    map->cpu_initiators = cpu_initiators;
+    map->n_chunks = chunks->len;
+    for (guint i = 0; i < chunks->len; i++) {
+        map->n += ((P2PChunk *)g_ptr_array_index(chunks, i))->n;
+    }
+    map->chunks = (P2PChunk **)g_ptr_array_free(chunks, false);
+    build_directory(map);
+    return map;
+}
+
+/* --- Interface --------------------------------------------------------- */
+
+P2PMap *p2p_map_change(const P2PMap *map,
+                       const P2PGuestAddr *remove, size_t n_remove,
+                       const P2PWindow *add, size_t n_add, GError **error)
+{
+    g_autofree P2PGuestAddr *sorted_remove = NULL;
+    g_autofree P2PWindow *sorted_add = NULL;
+    Build build = { .n_add = n_add, .n_remove = n_remove };
+    bool ok;
+
+    if (!check_windows(map, add, n_add, error)) {
+        return NULL;
+    }
+    build.add = sort_windows(add, n_add, &sorted_add);
+    if (n_remove) {
+        sorted_remove = g_memdup2(remove, n_remove * sizeof(*remove));
+        qsort(sorted_remove, n_remove, sizeof(*remove), compare_addresses);
+        build.remove = sorted_remove;
+    }
+
+    build.chunks = g_ptr_array_new();
+    build.pending = g_array_new(false, false, sizeof(P2PWindow));
+    ok = merge(&build, map, error);
+    if (ok) {
+        /* Only left if there was no window before. */
+        emit_chunks(&build, build.add, build.n_add);
+        ok = check_overlap(build.chunks, error);
+    }
+    g_array_free(build.pending, true);
+    if (!ok) {
+        g_ptr_array_foreach(build.chunks, (GFunc)(void *)chunk_unref, NULL);
+        g_ptr_array_free(build.chunks, true);
+        return NULL;
+    }
+    return map_of_chunks(build.chunks, map->cpu_initiators);
+}
+
 P2PMap *p2p_map_new(const P2PWindow *windows, size_t n,
                     uint64_t cpu_initiators, GError **error)
 {
-    g_autoptr(P2PMap) map = NULL;
+    const P2PMap nothing = { .cpu_initiators = cpu_initiators };
 
-    if (!check_windows(windows, n, error)) {
-        return NULL;
-    }
-
-    map = g_malloc(sizeof(*map) + n * sizeof(map->windows[0]));
-    map->cpu_initiators = cpu_initiators;
-    map->n = n;
-    if (n > 0) {
-        memcpy(map->windows, windows, n * sizeof(map->windows[0]));
-        qsort(map->windows, n, sizeof(map->windows[0]), compare_windows);
-    }
-
-    if (!check_overlap(map, error)) {
-        return NULL;
-    }
-    return g_steal_pointer(&map);
+    return p2p_map_change(&nothing, NULL, 0, windows, n, error);
 }
 
 void p2p_map_free(P2PMap *map)
 {
+    if (!map) {
+        return;
+    }
+    for (size_t i = 0; i < map->n_chunks; i++) {
+        chunk_unref(map->chunks[i]);
+    }
+    free(map->separators);
+    g_free(map->chunks);
     g_free(map);
 }
 
@@ -121,29 +528,47 @@ size_t p2p_map_size(const P2PMap *map)
     return map->n;
 }
 
-const P2PWindow *p2p_map_window(const P2PMap *map, size_t i)
+P2PWindow p2p_map_window(const P2PMap *map, size_t i)
 {
+    const P2PChunk *const *chunk = (const P2PChunk *const *)map->chunks;
+
     g_assert(i < map->n);
-    return &map->windows[i];
+    while (i >= (*chunk)->n) {
+        i -= (*chunk)->n;
+        chunk++;
+    }
+    return chunk_window(*chunk, i);
 }
 
-const P2PWindow *p2p_map_find(const P2PMap *map, P2PGuestAddr addr)
+P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
+                        P2PGuestAddr addr)
 {
-    size_t lo = 0;
-    size_t hi = map->n;
+    const P2PGuestVec entry = { .addr = addr };
+    P2PPlace place = { .index = P2P_NOWHERE };
 
-    /* Windows below lo start at or before addr, those from hi on after it. */
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
+    if (!map->n) {
+        return place;
+    }
+    kernels->search(map, &entry, 1, &place);
+    if (addr.gpa == UINT64_MAX) {
+        /* The kernels do not tell a window that begins here. */
+        P2PChunk *chunk = map->chunks[map->n_chunks - 1];
 
-        if (map->windows[mid].gpa.gpa <= addr.gpa) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
+        if (chunk->spans[chunk->n - 1].last == UINT64_MAX) {
+            place = (P2PPlace) { chunk, chunk->n - 1 };
         }
     }
-    if (lo > 0 && p2p_window_holds(&map->windows[lo - 1], addr)) {
-        return &map->windows[lo - 1];
+    return place;
+}
+
+bool p2p_map_find(const P2PMap *map, P2PGuestAddr addr, P2PWindow *window)
+{
+    P2PPlace place = p2p_map_locate(p2p_kernels_best(), map, addr);
+
+    if (place.index == P2P_NOWHERE ||
+        addr.gpa > place.chunk->spans[place.index].last) {
+        return false;
     }
-    return NULL;
+    *window = chunk_window(place.chunk, place.index);
+    return true;
 }

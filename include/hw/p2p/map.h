@@ -6,10 +6,11 @@
  *   be allowed to reach: guest RAM, or a shared range of a target's BAR.
  *   An *initiator* is a small number; windows hold a bit mask of those who
  *   may read and of those who may write.
- *   A *map* is an immutable snapshot of windows.  It never changes after
- *   p2p_map_new(), so any number of threads may translate with it at once,
- *   without a lock; whoever replaces a map decides when the old one is freed
- *   (QEMU: RCU).
+ *   A *map* is an immutable snapshot of windows.  It never changes, so any
+ *   number of threads may translate with it at once, without a lock, and write
+ *   no memory but their results.  Whoever replaces a map decides when the old
+ *   one is freed (QEMU: RCU).  A map that is made from another one shares with
+ *   it what is equal; neither needs the other.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -45,7 +46,8 @@ typedef struct P2PWindow {
     bool revoked;       /* was here and has gone: -ESTALE for everybody */
 } P2PWindow;
 
-_Static_assert(sizeof(P2PWindow) <= 64, "a window costs a cache line at most");
+/* Windows of one map; far more than devices have BARs. */
+#define P2P_MAX_WINDOWS (1u << 24)
 
 typedef struct P2PMap P2PMap;
 
@@ -78,14 +80,15 @@ typedef struct P2PFault {
 GQuark p2p_map_error_quark(void);
 
 typedef enum P2PMapError {
-    P2P_MAP_ERROR_INVALID,   /* empty, wraps, or a bad owner or kind */
+    P2P_MAP_ERROR_INVALID,   /* empty, wraps, bad owner or kind; too many */
     P2P_MAP_ERROR_OVERLAP,   /* two windows hold the same address */
+    P2P_MAP_ERROR_UNKNOWN,   /* no window to remove begins there */
 } P2PMapError;
 
 /*
  * p2p_map_new: build a snapshot.
  *
- * @windows: @n windows in any order; copied
+ * @windows: @n windows in any order, P2P_MAX_WINDOWS at most; copied
  * @cpu_initiators: bit i set: initiator i is a device model inside QEMU, its
  *     I/O entries get P2P_MAP_CPU; others get P2P_MAP_THRU_HOST_BRIDGE,
  *     or P2P_MAP_NOT_SUPPORTED where the window is unrouted for them
@@ -94,19 +97,40 @@ typedef enum P2PMapError {
  *     windows hold the same guest physical address
  *
  * Returns the map, to be freed with p2p_map_free(), or NULL. No window at all
- * is a valid map.
+ * is a valid map. The time is linear in @n. A window costs 37 bytes, and 24
+ * more if its masks are those of no other window near by.
  */
 P2PMap *p2p_map_new(const P2PWindow *windows, size_t n,
                     uint64_t cpu_initiators, GError **error);
+
+/*
+ * p2p_map_change: build a snapshot that differs from another one.
+ *
+ * @map: stays as it is, and the caller's
+ * @remove: first addresses of @n_remove windows to leave out, in any order; one
+ *     that is also the address of a window in @add replaces it
+ * @add: @n_add windows to put in, as for p2p_map_new()
+ * @error: as p2p_map_new(), and P2P_MAP_ERROR_UNKNOWN when no window of @map
+ *     begins at an address of @remove
+ *
+ * Returns the new map, to be freed with p2p_map_free(), or NULL. The time is
+ * that of the changes and of 1/270 of the windows. Threads may change, read
+ * and free maps that share windows at the same time.
+ */
+P2PMap *p2p_map_change(const P2PMap *map,
+                       const P2PGuestAddr *remove, size_t n_remove,
+                       const P2PWindow *add, size_t n_add, GError **error);
+
+/* p2p_map_free: NULL is fine. */
 void p2p_map_free(P2PMap *map);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(P2PMap, p2p_map_free)
 
 /* The windows of @map in ascending order of their addresses. */
 size_t p2p_map_size(const P2PMap *map);
-const P2PWindow *p2p_map_window(const P2PMap *map, size_t i);
+P2PWindow p2p_map_window(const P2PMap *map, size_t i);
 
-/* The window that holds @addr, or NULL. */
-const P2PWindow *p2p_map_find(const P2PMap *map, P2PGuestAddr addr);
+/* Whether a window holds @addr; it is copied to @window. */
+bool p2p_map_find(const P2PMap *map, P2PGuestAddr addr, P2PWindow *window);
 
 /*
  * p2p_translate: guest physical vector to bus vector, all or nothing.
