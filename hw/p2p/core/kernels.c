@@ -29,10 +29,10 @@ static inline unsigned rank_portable(const int64_t *keys, int64_t limit)
 {
     unsigned rank = 0;
 
-    for (unsigned i = 0; i < P2P_NODE_KEYS; i++) {
-        rank += keys[i] < limit;
+    for (unsigned half = P2P_NODE_KEYS / 2; half > 0; half /= 2) {
+        rank += (keys[rank + half - 1] < limit) * half;
     }
-    return rank;
+    return rank + (keys[rank] < limit);
 }
 
 #ifdef __x86_64__
@@ -55,10 +55,10 @@ static inline unsigned rank_avx512(const int64_t *keys, int64_t limit)
 {
     const __m512i *k = (const __m512i *)keys;
     __m512i l = _mm512_set1_epi64(limit);
-    unsigned a = _mm512_cmplt_epi64_mask(k[0], l);
-    unsigned b = _mm512_cmplt_epi64_mask(k[1], l);
+    __mmask16 both = _mm512_kunpackb(_mm512_cmplt_epi64_mask(k[1], l),
+                                     _mm512_cmplt_epi64_mask(k[0], l));
 
-    return _mm_popcnt_u32(a | b << 8);
+    return _mm_popcnt_u32(both);
 }
 #endif
 
@@ -71,11 +71,25 @@ static inline unsigned rank_avx512(const int64_t *keys, int64_t limit)
 #define DEFINE_SEARCH(variant, attributes)                                    \
 attributes                                                                    \
 static void search_##variant(const P2PMap *map, const P2PGuestVec *in,        \
-                             unsigned n, P2PPlace *places)                    \
+                             unsigned n, P2PPlaces *places)                   \
 {                                                                             \
     int64_t limit[P2P_BATCH];                                                 \
     size_t node[P2P_BATCH];                                                   \
                                                                               \
+    if (!map->levels) {                                                       \
+        const P2PChunk *chunk = map->chunks[0];                               \
+        bool one_node = chunk->n <= P2P_NODE_KEYS;                            \
+                                                                              \
+        for (unsigned i = 0; i < n; i++) {                                    \
+            int64_t l = search_limit(in[i].addr.gpa);                         \
+            uint32_t k = one_node ? 0 : P2P_NODE_KEYS *                       \
+                                        rank_##variant(chunk->root, l);       \
+                                                                              \
+            places->chunk[i] = chunk;                                         \
+            places->index[i] = k - 1 + rank_##variant(chunk->keys + k, l);    \
+        }                                                                     \
+        return;                                                               \
+    }                                                                         \
     for (unsigned i = 0; i < n; i++) {                                        \
         limit[i] = search_limit(in[i].addr.gpa);                              \
         node[i] = 0;                                                          \
@@ -92,24 +106,24 @@ static void search_##variant(const P2PMap *map, const P2PGuestVec *in,        \
     for (unsigned i = 0; i < n; i++) {                                        \
         const P2PChunk *chunk = map->chunks[node[i]];                         \
                                                                               \
-        places[i].chunk = chunk;                                              \
+        places->chunk[i] = chunk;                                             \
         __builtin_prefetch(chunk);                                            \
         __builtin_prefetch(chunk->root);                                      \
         __builtin_prefetch(chunk->root + P2P_NODE_KEYS / 2);                  \
     }                                                                         \
     for (unsigned i = 0; i < n; i++) {                                        \
-        const P2PChunk *chunk = places[i].chunk;                              \
+        const P2PChunk *chunk = places->chunk[i];                             \
                                                                               \
         node[i] = P2P_NODE_KEYS * rank_##variant(chunk->root, limit[i]);      \
         __builtin_prefetch(chunk->keys + node[i]);                            \
         __builtin_prefetch(chunk->keys + node[i] + P2P_NODE_KEYS / 2);        \
     }                                                                         \
     for (unsigned i = 0; i < n; i++) {                                        \
-        const P2PChunk *chunk = places[i].chunk;                              \
+        const P2PChunk *chunk = places->chunk[i];                             \
         uint32_t index = node[i] - 1 +                                        \
                          rank_##variant(chunk->keys + node[i], limit[i]);     \
                                                                               \
-        places[i].index = index;                                              \
+        places->index[i] = index;                                             \
         __builtin_prefetch(chunk->spans + index);                             \
         __builtin_prefetch(chunk->infos + index);                             \
     }                                                                         \

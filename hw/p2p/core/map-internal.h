@@ -53,27 +53,38 @@ typedef struct P2PSpan {
     uint64_t delta;     /* bus minus guest physical address */
 } P2PSpan;
 
-/* Windows of a chunk that have these in common share them. */
-typedef struct P2PRights {
-    uint64_t readers;
-    uint64_t writers;
-    uint64_t unrouted;
-} P2PRights;
+/*
+ * What an initiator may do in a window, in four bits: P2P_MAY_* in the guest's
+ * RAM; in a BAR, where there is more to tell, P2P_CODE_IO and up.
+ */
+#define P2P_MAY_READ     1u
+#define P2P_MAY_WRITE    2u
+#define P2P_CODE_NOTHING 0u
+#define P2P_CODE_IO      4u         /* + (P2P_MAY_* - 1) * 4 + the next two */
+#define P2P_CODE_UNROUTED 1u
+#define P2P_CODE_SELF    2u
+#define P2P_CODE_BITS    4
+#define P2P_CODES        (1u << P2P_CODE_BITS)
 
-/* A window's other properties: owner, IO, revoked, index of its rights. */
+/* The codes of all initiators; windows of a chunk that have the same share. */
+#define P2P_CODES_PER_WORD (16 / P2P_CODE_BITS)
+#define P2P_RIGHTS_WORDS   (P2P_MAX_INITIATORS / P2P_CODES_PER_WORD)
+
+/* A window's other properties, and which word of the rights is its first. */
 #define P2P_INFO_OWNER        0x7fu
 #define P2P_INFO_NO_OWNER     0x7fu
 #define P2P_INFO_IO           (1u << 7)
 #define P2P_INFO_REVOKED      (1u << 8)
 #define P2P_INFO_RIGHTS_SHIFT 9
 
+
 typedef struct P2PChunk {
     int refs;           /* maps that have it; atomic */
     uint32_t n;         /* windows */
     const P2PSpan *spans;
-    const uint32_t *infos;
-    void *const *hosts; /* P2PHostAddr of the first byte */
-    const P2PRights *rights;
+    void *const *hosts;         /* P2PHostAddr of the first byte */
+    const uint32_t *infos;      /* infos[-1]: of what is below the windows */
+    const uint16_t *rights;     /* the first P2P_RIGHTS_WORDS: nothing */
 
     /* Separators: keys[P2P_NODE_KEYS], keys[2 * P2P_NODE_KEYS] ... */
     int64_t root[P2P_NODE_KEYS] __attribute__((aligned(P2P_CACHE_LINE)));
@@ -97,6 +108,22 @@ typedef struct P2PPlace {
     uint32_t index;
 } P2PPlace;
 
+/* Those of a batch: written and read in the same units, which is faster. */
+#define P2P_BATCH 16
+typedef struct P2PPlaces {
+    const P2PChunk *chunk[P2P_BATCH];
+    uint32_t index[P2P_BATCH];
+} P2PPlaces;
+
+static inline unsigned p2p_code(const P2PChunk *chunk, uint32_t info,
+                                unsigned initiator)
+{
+    const uint16_t *words = chunk->rights + (info >> P2P_INFO_RIGHTS_SHIFT);
+
+    return words[initiator / P2P_CODES_PER_WORD] >>
+           initiator % P2P_CODES_PER_WORD * P2P_CODE_BITS & (P2P_CODES - 1);
+}
+
 static inline uint64_t p2p_place_first(P2PPlace place)
 {
     return p2p_key_gpa(place.chunk->keys[place.index]);
@@ -112,9 +139,6 @@ P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
 
 /* --- kernels.c --------------------------------------------------------- */
 
-/* Entries that are searched for at once. */
-#define P2P_BATCH 16
-
 /*
  * The two loops that are worth SIMD.  All variants give the same results; the
  * others in the list can be asked for by tests.
@@ -128,7 +152,7 @@ struct P2PKernels {
      * or below its address.  @map has windows.
      */
     void (*search)(const P2PMap *map, const P2PGuestVec *in, unsigned n,
-                   P2PPlace *places);
+                   P2PPlaces *places);
 
     /*
      * How many of @n entries, 1 or more, each begin where the one before ends

@@ -163,31 +163,75 @@ static int compare_addresses(const void *a, const void *b)
 
 /* --- Chunks ------------------------------------------------------------ */
 
-/* The index of @rights in @table of *@n, where it is put if it is not there. */
-static uint32_t share_rights(P2PRights *table, uint32_t *n,
-                             uint16_t *hash_table, unsigned hash_size,
-                             const P2PWindow *w)
+static unsigned code_of(const P2PWindow *w, unsigned initiator)
 {
-    uint64_t hash = (w->readers * 31 + w->writers) * 31 + w->unrouted;
-    unsigned slot = (hash * UINT64_C(0x9e3779b97f4a7c15)) >> 32;
+    unsigned may = (w->readers >> initiator & 1 ? P2P_MAY_READ : 0) |
+                   (w->writers >> initiator & 1 ? P2P_MAY_WRITE : 0);
+
+    if (!may || w->revoked) {
+        return P2P_CODE_NOTHING;
+    }
+    if (w->kind == P2P_WINDOW_RAM) {
+        return may;
+    }
+    return P2P_CODE_IO + (may - 1) * 4 +
+           (w->unrouted >> initiator & 1 ? P2P_CODE_UNROUTED : 0) +
+           (w->owner == initiator ? P2P_CODE_SELF : 0);
+}
+
+static void set_masks(P2PWindow *w, unsigned initiator, unsigned code)
+{
+    unsigned may = code < P2P_CODE_IO ? code : (code - P2P_CODE_IO) / 4 + 1;
+    bool unrouted = code >= P2P_CODE_IO && (code & P2P_CODE_UNROUTED);
+
+    w->readers |= (uint64_t)!!(may & P2P_MAY_READ) << initiator;
+    w->writers |= (uint64_t)!!(may & P2P_MAY_WRITE) << initiator;
+    w->unrouted |= (uint64_t)unrouted << initiator;
+}
+
+static void set_rights(uint16_t *rights, const P2PWindow *w)
+{
+    for (unsigned i = 0; i < P2P_MAX_INITIATORS; i++) {
+        rights[i / P2P_CODES_PER_WORD] |=
+            code_of(w, i) << i % P2P_CODES_PER_WORD * P2P_CODE_BITS;
+    }
+}
+
+static bool equal_rights(const P2PWindow *a, const P2PWindow *b)
+{
+    return a->readers == b->readers && a->writers == b->writers &&
+           a->unrouted == b->unrouted && a->owner == b->owner &&
+           a->kind == b->kind && a->revoked == b->revoked;
+}
+
+/* The rights that the windows of a chunk have, each once. */
+typedef struct RightsTable {
+    const P2PWindow *windows[P2P_CHUNK_WINDOWS];    /* the first with them */
+    uint32_t n;
+    uint16_t hash[2 * P2P_CHUNK_WINDOWS];   /* 0: free; else index + 1 */
+} RightsTable;
+
+static uint32_t rights_index(RightsTable *table, const P2PWindow *w)
+{
+    uint64_t mixed = ((w->readers * 31 + w->writers) * 31 + w->unrouted) * 31 +
+                     w->owner;
+    uint32_t slot = mixed * UINT64_C(0x9e3779b97f4a7c15) >> 32;
 
     for (;; slot++) {
-        uint16_t *index = &hash_table[slot % hash_size];
-        P2PRights *r;
+        uint16_t *entry = &table->hash[slot % G_N_ELEMENTS(table->hash)];
 
-        if (!*index) {
-            table[*n] = (P2PRights) { w->readers, w->writers, w->unrouted };
-            *index = ++*n;
-            return *n - 1;
+        if (!*entry) {
+            table->windows[table->n++] = w;
+            *entry = table->n;
+            return table->n - 1;
         }
-        r = &table[*index - 1];
-        if (r->readers == w->readers && r->writers == w->writers &&
-            r->unrouted == w->unrouted) {
-            return *index - 1;
+        if (equal_rights(table->windows[*entry - 1], w)) {
+            return *entry - 1;
         }
     }
 }
 
+/* @rights: index of its first word */
 static uint32_t info_of(const P2PWindow *w, uint32_t rights)
 {
     uint32_t owner = w->owner == P2P_NO_OWNER ? P2P_INFO_NO_OWNER : w->owner;
@@ -200,26 +244,25 @@ static uint32_t info_of(const P2PWindow *w, uint32_t rights)
 /* From @n windows in ascending order, 1 to P2P_CHUNK_WINDOWS. */
 static P2PChunk *chunk_new(const P2PWindow *windows, uint32_t n)
 {
-    P2PRights rights[P2P_CHUNK_WINDOWS];
-    uint32_t infos[P2P_CHUNK_WINDOWS];
-    uint16_t hash_table[2 * P2P_CHUNK_WINDOWS] = { 0 };
-    uint32_t n_rights = 0;
+    RightsTable table = { .n = 0 };
+    uint32_t rights_at[P2P_CHUNK_WINDOWS];
     uint32_t n_keys = (n + P2P_NODE_KEYS - 1) & -P2P_NODE_KEYS;
-    size_t size;
+    size_t rights_size, size;
     P2PChunk *chunk;
     P2PSpan *spans;
     void **hosts;
+    uint32_t *infos;
+    uint16_t *rights;
 
     for (uint32_t i = 0; i < n; i++) {
-        infos[i] = info_of(&windows[i],
-                           share_rights(rights, &n_rights, hash_table,
-                                        G_N_ELEMENTS(hash_table),
-                                        &windows[i]));
+        rights_at[i] = (1 + rights_index(&table, &windows[i])) *
+                       P2P_RIGHTS_WORDS;
     }
 
+    rights_size = (1 + table.n) * P2P_RIGHTS_WORDS * sizeof(rights[0]);
     size = sizeof(*chunk) + n_keys * sizeof(chunk->keys[0]) +
            n * (sizeof(spans[0]) + sizeof(hosts[0])) +
-           n_rights * sizeof(rights[0]) + n * sizeof(infos[0]);
+           (n + 1) * sizeof(infos[0]) + rights_size;
     if (posix_memalign((void **)&chunk, P2P_CACHE_LINE, size)) {
         g_error("no memory for %zu bytes of a window map", size);
     }
@@ -227,11 +270,13 @@ static P2PChunk *chunk_new(const P2PWindow *windows, uint32_t n)
     chunk->n = n;
     spans = (P2PSpan *)(chunk->keys + n_keys);
     hosts = (void **)(spans + n);
+    infos = (uint32_t *)(hosts + n);
+    *infos++ = 0;
+    rights = memset(infos + n, 0, rights_size);
     chunk->spans = spans;
     chunk->hosts = hosts;
-    chunk->rights = memcpy(hosts + n, rights, n_rights * sizeof(rights[0]));
-    chunk->infos = memcpy((P2PRights *)(hosts + n) + n_rights, infos,
-                          n * sizeof(infos[0]));
+    chunk->infos = infos;
+    chunk->rights = rights;
 
     for (uint32_t i = 0; i < n_keys; i++) {
         chunk->keys[i] = i < n ? p2p_key(windows[i].gpa.gpa) : P2P_KEY_UNUSED;
@@ -245,6 +290,10 @@ static P2PChunk *chunk_new(const P2PWindow *windows, uint32_t n)
         spans[i].last = last_gpa(&windows[i]);
         spans[i].delta = windows[i].bus.bus - windows[i].gpa.gpa;
         hosts[i] = windows[i].host.hva;
+        infos[i] = info_of(&windows[i], rights_at[i]);
+    }
+    for (uint32_t i = 0; i < table.n; i++) {
+        set_rights(rights + (1 + i) * P2P_RIGHTS_WORDS, table.windows[i]);
     }
     return chunk;
 }
@@ -259,22 +308,22 @@ static void chunk_unref(P2PChunk *chunk)
 static P2PWindow chunk_window(const P2PChunk *chunk, uint32_t i)
 {
     uint32_t info = chunk->infos[i];
-    const P2PRights *rights = &chunk->rights[info >> P2P_INFO_RIGHTS_SHIFT];
     uint32_t owner = info & P2P_INFO_OWNER;
     uint64_t first = p2p_key_gpa(chunk->keys[i]);
-
-    return (P2PWindow) {
+    P2PWindow window = {
         .gpa.gpa = first,
         .size = chunk->spans[i].last - first + 1,
         .bus.bus = first + chunk->spans[i].delta,
         .host.hva = chunk->hosts[i],
-        .readers = rights->readers,
-        .writers = rights->writers,
-        .unrouted = rights->unrouted,
         .owner = owner == P2P_INFO_NO_OWNER ? P2P_NO_OWNER : owner,
         .kind = info & P2P_INFO_IO ? P2P_WINDOW_IO : P2P_WINDOW_RAM,
         .revoked = info & P2P_INFO_REVOKED,
     };
+
+    for (unsigned j = 0; j < P2P_MAX_INITIATORS; j++) {
+        set_masks(&window, j, p2p_code(chunk, info, j));
+    }
+    return window;
 }
 
 /* --- Directory --------------------------------------------------------- */
@@ -545,11 +594,13 @@ P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
 {
     const P2PGuestVec entry = { .addr = addr };
     P2PPlace place = { .index = P2P_NOWHERE };
+    P2PPlaces found;
 
     if (!map->n) {
         return place;
     }
-    kernels->search(map, &entry, 1, &place);
+    kernels->search(map, &entry, 1, &found);
+    place = (P2PPlace) { found.chunk[0], found.index[0] };
     if (addr.gpa == UINT64_MAX) {
         /* The kernels do not tell a window that begins here. */
         P2PChunk *chunk = map->chunks[map->n_chunks - 1];

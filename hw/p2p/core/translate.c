@@ -15,85 +15,88 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#include <string.h>
 #include "map-internal.h"
 
 /* --- A window, as one initiator sees it -------------------------------- */
 
+#define R P2P_VEC_READ
+#define W P2P_VEC_WRITE
+
+/* What an initiator may do in a window, and what the result says of it. */
+typedef struct Verdict {
+    uint32_t allowed;       /* bit f: an entry with flags f may pass */
+    uint32_t flags;         /* of the result, but for read and write */
+} Verdict;
+
 typedef struct Initiator {
     unsigned number;
-    uint32_t io_flags[2];   /* of a BAR; [1]: unrouted */
+    const Verdict *verdicts;    /* by its code in the window's rights */
 } Initiator;
 
+/*
+ * The flags that may pass: a direction that is allowed, with no-merge or
+ * without, and not the other kind.
+ */
+#define BIT(flags) (1u << (flags))
+#define WITH(flag, set) ((set) | (set) << (flag))
+#define PASS(must_be, directions) \
+    WITH(must_be, WITH(P2P_VEC_NO_MERGE, directions))
+#define RAM(directions) { \
+    PASS(P2P_VEC_MUST_BE_RAM, directions), \
+    P2P_VEC_RAM | P2P_MAP_NONE << P2P_VEC_MAP_SHIFT \
+}
+#define IO(directions, type, self) { \
+    PASS(P2P_VEC_MUST_BE_IO, directions), \
+    P2P_VEC_IO | (uint32_t)(type) << P2P_VEC_MAP_SHIFT | (self) \
+}
+#define FOUR(directions, routed, unrouted) \
+    IO(directions, routed, 0), IO(directions, unrouted, 0), \
+    IO(directions, routed, P2P_VEC_SELF), \
+    IO(directions, unrouted, P2P_VEC_SELF)
+#define VERDICTS(routed, unrouted) { \
+    { 0, 0 }, \
+    RAM(BIT(R)), RAM(BIT(W)), RAM(BIT(R) | BIT(W) | BIT(R | W)), \
+    FOUR(BIT(R), routed, unrouted), FOUR(BIT(W), routed, unrouted), \
+    FOUR(BIT(R) | BIT(W) | BIT(R | W), routed, unrouted) \
+}
+
+static const Verdict device_verdicts[P2P_CODES] =
+    VERDICTS(P2P_MAP_THRU_HOST_BRIDGE, P2P_MAP_NOT_SUPPORTED);
+static const Verdict cpu_verdicts[P2P_CODES] =
+    VERDICTS(P2P_MAP_CPU, P2P_MAP_CPU);
+
+static Initiator initiator_of(const P2PMap *map, unsigned number)
+{
+    return (Initiator) {
+        .number = number,
+        .verdicts = map->cpu_initiators >> number & 1 ? cpu_verdicts
+                                                      : device_verdicts,
+    };
+}
+
+/* A window, and its verdict. */
 typedef struct Cursor {
     P2PPlace place;
     uint64_t first;
     uint64_t last;          /* below first: no window yet */
     uint64_t delta;
-    uint32_t allowed;       /* bit f: an entry with flags f may pass */
-    uint32_t flags;         /* of the result, but for read and write */
+    Verdict verdict;
 } Cursor;
 
 static const Cursor no_window = { .first = 1 };
-
-static Initiator initiator_of(const P2PMap *map, unsigned number)
-{
-    bool cpu = map->cpu_initiators >> number & 1;
-    P2PMapType routed = cpu ? P2P_MAP_CPU : P2P_MAP_THRU_HOST_BRIDGE;
-    P2PMapType unrouted = cpu ? P2P_MAP_CPU : P2P_MAP_NOT_SUPPORTED;
-
-    return (Initiator) {
-        .number = number,
-        .io_flags = {
-            P2P_VEC_IO | (uint32_t)routed << P2P_VEC_MAP_SHIFT,
-            P2P_VEC_IO | (uint32_t)unrouted << P2P_VEC_MAP_SHIFT,
-        },
-    };
-}
-
-/*
- * The flags that pass where the initiator may read (bit 0 of @can) and write
- * (bit 1): a direction that it has, no-merge or not, and no other kind.
- */
-#define BIT(flags) (1u << (flags))
-#define R P2P_VEC_READ
-#define W P2P_VEC_WRITE
-#define MERGE_OR_NOT(set) ((set) | (set) << P2P_VEC_NO_MERGE)
-#define FOR_RAM(set) ((set) | (set) << P2P_VEC_MUST_BE_RAM)
-#define FOR_IO(set) ((set) | (set) << P2P_VEC_MUST_BE_IO)
-
-static const uint32_t allowed_flags[2][4] = {
-    {
-        0,
-        FOR_RAM(MERGE_OR_NOT(BIT(R))),
-        FOR_RAM(MERGE_OR_NOT(BIT(W))),
-        FOR_RAM(MERGE_OR_NOT(BIT(R) | BIT(W) | BIT(R | W))),
-    }, {
-        0,
-        FOR_IO(MERGE_OR_NOT(BIT(R))),
-        FOR_IO(MERGE_OR_NOT(BIT(W))),
-        FOR_IO(MERGE_OR_NOT(BIT(R) | BIT(W) | BIT(R | W))),
-    },
-};
 
 static inline void cursor_set(Cursor *c, const Initiator *initiator,
                               P2PPlace place)
 {
     const P2PChunk *chunk = place.chunk;
-    uint32_t info = chunk->infos[place.index];
-    const P2PRights *rights = &chunk->rights[info >> P2P_INFO_RIGHTS_SHIFT];
-    bool io = info & P2P_INFO_IO;
-    bool unrouted = rights->unrouted >> initiator->number & 1;
-    bool self = (info & P2P_INFO_OWNER) == initiator->number;
-    unsigned can = (rights->readers >> initiator->number & 1) |
-                   (rights->writers >> initiator->number & 1) << 1;
 
     c->place = place;
     c->first = p2p_place_first(place);
     c->last = chunk->spans[place.index].last;
     c->delta = chunk->spans[place.index].delta;
-    c->allowed = info & P2P_INFO_REVOKED ? 0 : allowed_flags[io][can];
-    c->flags = io ? initiator->io_flags[unrouted] | (self ? P2P_VEC_SELF : 0)
-                  : P2P_VEC_RAM | P2P_MAP_NONE << P2P_VEC_MAP_SHIFT;
+    c->verdict = initiator->verdicts[
+        p2p_code(chunk, chunk->infos[place.index], initiator->number)];
 }
 
 static inline bool cursor_holds(const Cursor *c, uint64_t gpa)
@@ -103,7 +106,7 @@ static inline bool cursor_holds(const Cursor *c, uint64_t gpa)
 
 static inline bool cursor_allows(const Cursor *c, uint32_t flags)
 {
-    return flags <= P2P_VEC_IN_MASK && c->allowed >> flags & 1;
+    return flags <= P2P_VEC_IN_MASK && c->verdict.allowed >> flags & 1;
 }
 
 /* Whether the entry is sound, lies in the window, and is allowed to. */
@@ -115,25 +118,21 @@ static inline bool cursor_passes(const Cursor *c, const P2PGuestVec *entry)
            cursor_allows(c, entry->flags);
 }
 
-static P2PFaultReason cursor_refusal(const Cursor *c,
-                                     const Initiator *initiator,
-                                     uint32_t flags)
+/* Why the cursor does not allow what is sound. */
+static P2PFaultReason cursor_refusal(const Cursor *c, uint32_t flags)
 {
-    uint32_t info = c->place.chunk->infos[c->place.index];
-    const P2PRights *rights =
-        &c->place.chunk->rights[info >> P2P_INFO_RIGHTS_SHIFT];
-    uint64_t who = UINT64_C(1) << initiator->number;
+    uint32_t allowed = c->verdict.allowed;
 
-    if (info & P2P_INFO_REVOKED) {
+    if (c->place.chunk->infos[c->place.index] & P2P_INFO_REVOKED) {
         return P2P_FAULT_REVOKED;
     }
-    if (!((rights->readers | rights->writers) & who)) {
+    if (!(allowed & (BIT(R) | BIT(W)))) {
         return P2P_FAULT_NOT_GRANTED;
     }
-    if ((flags & P2P_VEC_READ) && !(rights->readers & who)) {
+    if ((flags & R) && !(allowed & BIT(R))) {
         return P2P_FAULT_READ_DENIED;
     }
-    if ((flags & P2P_VEC_WRITE) && !(rights->writers & who)) {
+    if ((flags & W) && !(allowed & BIT(W))) {
         return P2P_FAULT_WRITE_DENIED;
     }
     return P2P_FAULT_WRONG_KIND;
@@ -218,11 +217,11 @@ static P2PFaultReason translate_range(Walk *walk, P2PGuestVec *rest)
             return P2P_FAULT_UNMAPPED;
         }
         if (!cursor_allows(c, rest->flags)) {
-            return cursor_refusal(c, &walk->initiator, rest->flags);
+            return cursor_refusal(c, rest->flags);
         }
         len = MIN(rest->len - 1, c->last - rest->addr.gpa) + 1;
         append(&walk->result, rest->addr.gpa + c->delta, len,
-               c->flags | (rest->flags & (R | W)),
+               c->verdict.flags | (rest->flags & (R | W)),
                !(rest->flags & P2P_VEC_NO_MERGE));
         rest->addr.gpa += len;
         rest->len -= len;
@@ -274,7 +273,7 @@ static int fail(P2PFault *fault, size_t index, P2PGuestAddr addr,
 static inline void append_entry(Walk *walk, const P2PGuestVec *entry)
 {
     append(&walk->result, entry->addr.gpa + walk->cursor.delta, entry->len,
-           walk->cursor.flags | (entry->flags & (R | W)),
+           walk->cursor.verdict.flags | (entry->flags & (R | W)),
            !(entry->flags & P2P_VEC_NO_MERGE));
 }
 
@@ -348,28 +347,98 @@ static size_t translate_near(Walk *walk, const P2PGuestVec *in, size_t n,
     return i;
 }
 
-/* Likewise, entries in batches, while most of them lie in different windows. */
+/*
+ * Entries that each lie in the window at their place, may be accessed, have
+ * equal flags and are no neighbours on the bus.  Returns whether that is so;
+ * nothing is appended if not.  No branch depends on an entry.
+ */
+static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
+                         const P2PPlaces *places)
+{
+    const Initiator who = walk->initiator;
+    Result *r = &walk->result;
+    P2PBusVec *out = r->out + r->used;
+    uint64_t end = r->last.addr.bus + r->last.len;
+    const uint32_t flags = in[0].flags;
+    uint32_t allowed = UINT32_MAX;
+    uint32_t other_flags = 0;
+    unsigned wrong = 0;
+
+    if (r->used + n > r->room || flags > P2P_VEC_IN_MASK) {
+        return false;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        const P2PChunk *chunk = places->chunk[i];
+        /* Signed: -1 is an info, too. */
+        int32_t index = places->index[i];
+        unsigned code = p2p_code(chunk, chunk->infos[index], who.number);
+        uint64_t first = in[i].addr.gpa;
+        uint64_t bus = first + chunk->spans[index].delta;
+        uint64_t len = in[i].len;
+        uint64_t rest;
+
+        allowed &= who.verdicts[code].allowed;
+        other_flags |= in[i].flags ^ flags;
+        /* Behind the window; empty, or longer than what is left of it. */
+        wrong += __builtin_sub_overflow(chunk->spans[index].last, first,
+                                        &rest);
+        wrong += len - 1 > rest;
+        wrong += bus == end;
+        end = bus + len;
+        out[i].addr.bus = bus;
+        out[i].len = len;
+        out[i].flags = who.verdicts[code].flags | (flags & (R | W));
+    }
+    if (wrong || other_flags || !(allowed >> flags & 1)) {
+        return false;
+    }
+
+    /* Nothing can be joined, so all but the last are complete. */
+    flush(r);
+    r->used += n;
+    r->last = out[n - 1];
+    r->join = flags & P2P_VEC_NO_MERGE ? 0 : r->last.flags;
+    return true;
+}
+
+/* Whether entries seem to lie in the window of the one before. */
+static bool mostly_near(const P2PPlaces *places)
+{
+    unsigned near = 0;
+
+    for (unsigned i = 0; i < P2P_BATCH; i += 4) {
+        near += places->chunk[i] == places->chunk[i + 1] &&
+                places->index[i] == places->index[i + 1];
+    }
+    return near > P2P_BATCH / 8;
+}
+
+/*
+ * Entries in batches, while most of them lie in different windows.  Returns
+ * how many; fewer than @n if that has ended, or with a fault at that one.
+ */
 static size_t translate_far(Walk *walk, const P2PGuestVec *in, size_t n,
                             P2PGuestVec *rest, P2PFaultReason *reason)
 {
     size_t i = 0;
-    unsigned same = 0;
 
-    while (i < n && same <= P2P_BATCH / 2) {
-        P2PPlace places[P2P_BATCH];
+    while (i < n) {
+        P2PPlaces places;
         unsigned batch = MIN(n - i, P2P_BATCH);
 
-        walk->kernels->search(walk->map, &in[i], batch, places);
-        same = 0;
+        walk->kernels->search(walk->map, &in[i], batch, &places);
+        if (append_batch(walk, &in[i], batch, &places)) {
+            i += batch;
+            if (batch == P2P_BATCH && mostly_near(&places)) {
+                return i;
+            }
+            continue;
+        }
         for (unsigned j = 0; j < batch; j++, i++) {
-            same += walk->cursor.place.index == places[j].index &&
-                    walk->cursor.place.chunk == places[j].chunk;
-            if (places[j].index != P2P_NOWHERE) {
-                cursor_set(&walk->cursor, &walk->initiator, places[j]);
-                if (cursor_passes(&walk->cursor, &in[i])) {
-                    append_entry(walk, &in[i]);
-                    continue;
-                }
+            if (places.index[j] != P2P_NOWHERE) {
+                P2PPlace place = { places.chunk[j], places.index[j] };
+
+                cursor_set(&walk->cursor, &walk->initiator, place);
             }
             *reason = translate_entry(walk, &in[i], rest);
             if (*reason != P2P_FAULT_NONE) {
