@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <errno.h>
+#include <stdlib.h>
 #include "oracle.h"
 
 typedef unsigned __int128 Wide;
@@ -22,9 +23,22 @@ static bool inside(const P2PWindow *w, Wide addr)
     return addr >= w->gpa.gpa && addr < (Wide)w->gpa.gpa + w->size;
 }
 
+static int compare_to_window(const void *key, const void *window)
+{
+    const uint64_t *addr = key;
+    const P2PWindow *w = window;
+
+    return inside(w, *addr) ? 0 : *addr < w->gpa.gpa ? -1 : 1;
+}
+
 const P2PWindow *oracle_find(const Oracle *oracle, uint64_t addr)
 {
     size_t i;
+
+    if (oracle->ascending) {
+        return bsearch(&addr, oracle->windows, oracle->n,
+                       sizeof(P2PWindow), compare_to_window);
+    }
 
     for (i = 0; i < oracle->n; i++) {
         if (inside(&oracle->windows[i], addr)) {
@@ -151,21 +165,28 @@ static int cut(const Oracle *oracle, unsigned initiator, const P2PGuestVec *e,
     return 0;
 }
 
+static bool joins(const Piece *a, const Piece *b)
+{
+    return !a->alone && !b->alone && a->end == b->begin &&
+           a->flags == b->flags && b->end - a->begin <= UINT32_MAX;
+}
+
 static void join(GArray *pieces)
 {
-    guint i = 1;
+    guint kept = 0;
 
-    while (i < pieces->len) {
-        Piece *a = &g_array_index(pieces, Piece, i - 1);
-        Piece *b = &g_array_index(pieces, Piece, i);
+    for (guint i = 1; i < pieces->len; i++) {
+        Piece *last = &g_array_index(pieces, Piece, kept);
+        const Piece *next = &g_array_index(pieces, Piece, i);
 
-        if (!a->alone && !b->alone && a->end == b->begin &&
-            a->flags == b->flags && b->end - a->begin <= UINT32_MAX) {
-            a->end = b->end;
-            g_array_remove_index(pieces, i);
+        if (joins(last, next)) {
+            last->end = next->end;
         } else {
-            i++;
+            g_array_index(pieces, Piece, ++kept) = *next;
         }
+    }
+    if (pieces->len > 0) {
+        g_array_set_size(pieces, kept + 1);
     }
 }
 

@@ -2,7 +2,7 @@
  * The translation once more, in the plainest way: what the tests believe
  *
  * It shares no code and no idea with the core: windows in any order, searched
- * one by one, arithmetic in 128 bits, one pass per rule.
+ * one by one (or bisected, where they are many), arithmetic in 128 bits, one pass per rule.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -16,6 +16,7 @@ typedef struct Oracle {
     const P2PWindow *windows;
     size_t n;
     uint64_t cpu_initiators;
+    bool ascending;     /* the windows: bisect them, there are too many */
 } Oracle;
 
 /* The window that holds @addr, or NULL. */

@@ -1,0 +1,300 @@
+/*
+ * Each variant of search and run by itself, against a plain loop
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include <string.h>
+#include "random.h"
+#include "variants.h"
+
+/* --- Search --- */
+
+/* Maps of 0 to 3 levels of directory, just below and above each limit. */
+static const size_t sizes[] = {
+    1, 2, 15, 16, 17, 31, 32, 33, 255, 256, 257, 271, 272, 273, 544, 545,
+    4623, 4624, 4625, 9000, 78608, 78609, 80000,
+};
+
+/* Of the 64 bits, some that need the sign, and windows of one byte. */
+static void make_windows(P2PWindow *ws, size_t n)
+{
+    uint64_t stride = UINT64_MAX / (n + 1);
+    uint64_t at = one_in(2) ? 0 : random_below(stride);
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t size = one_in(4) ? 1 : one_in(4) ? stride : stride / 2;
+
+        ws[i] = (P2PWindow) {
+            .gpa = { at }, .size = MIN(size, stride), .bus = { at },
+            .readers = UINT64_MAX, .owner = P2P_NO_OWNER,
+        };
+        at += stride;
+    }
+    /* The address that has no address behind it */
+    if (one_in(2)) {
+        ws[n - 1].gpa.gpa = UINT64_MAX;
+        ws[n - 1].bus.bus = UINT64_MAX;
+        ws[n - 1].size = 1;
+        if (n > 1) {
+            ws[n - 2].size = 1;
+        }
+    }
+}
+
+/* Windows that begin at or below @addr, as far as a kernel tells. */
+static size_t rank_of(const P2PWindow *ws, size_t n, uint64_t addr)
+{
+    size_t low = 0;
+
+    while (n > 0) {
+        size_t half = n / 2;
+
+        if (ws[low + half].gpa.gpa <= addr) {
+            low += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    /* p2p_map_locate() sees to this one. */
+    return low - (low > 0 && ws[low - 1].gpa.gpa == UINT64_MAX);
+}
+
+static void assert_place(const P2PMap *map, P2PPlace place, size_t rank)
+{
+    size_t c = 0;
+
+    if (rank == 0) {
+        g_assert_true(place.chunk == map->chunks[0]);
+        g_assert_cmphex(place.index, ==, P2P_NOWHERE);
+        return;
+    }
+    rank--;
+    while (rank >= map->chunks[c]->n) {
+        rank -= map->chunks[c++]->n;
+    }
+    g_assert_true(place.chunk == map->chunks[c]);
+    g_assert_cmpuint(place.index, ==, rank);
+}
+
+static uint64_t random_address(const P2PWindow *ws, size_t n)
+{
+    const P2PWindow *w = &ws[random_below(n)];
+
+    switch (random_below(8)) {
+    case 0:
+        return random_u64();
+    case 1:
+        return one_in(2) ? 0 : UINT64_MAX - random_below(2);
+    case 2:
+        return w->gpa.gpa + w->size - random_below(2);
+    default:
+        return w->gpa.gpa + random_below(3) - 1;
+    }
+}
+
+static void check_search(const P2PMap *map, const P2PWindow *ws)
+{
+    for (unsigned n = 1; n <= P2P_BATCH; n++) {
+        P2PGuestVec in[P2P_BATCH];
+        P2PPlaces places;
+
+        memset(&places, 0x5a, sizeof(places));
+        for (unsigned i = 0; i < n; i++) {
+            in[i].addr.gpa = random_address(ws, map->n);
+        }
+        variant->search(map, in, n, &places);
+        for (unsigned i = 0; i < n; i++) {
+            P2PPlace place = { places.chunk[i], places.index[i] };
+
+            assert_place(map, place, rank_of(ws, map->n, in[i].addr.gpa));
+        }
+        for (unsigned i = n; i < P2P_BATCH; i++) {
+            g_assert_cmphex(places.index[i], ==, 0x5a5a5a5a);
+        }
+    }
+}
+
+static void check_every_window(const P2PMap *map, const P2PWindow *ws)
+{
+    size_t c = 0;
+    uint32_t index = 0;
+
+    for (size_t i = 0; i < map->n; i++) {
+        uint64_t addresses[] = {
+            ws[i].gpa.gpa, ws[i].gpa.gpa + (ws[i].size - 1)
+        };
+
+        for (size_t j = 0; j < G_N_ELEMENTS(addresses); j++) {
+            P2PPlace place = p2p_map_locate(
+                variant, map, (P2PGuestAddr) { addresses[j] });
+
+            g_assert_true(place.chunk == map->chunks[c]);
+            g_assert_cmpuint(place.index, ==, index);
+        }
+        if (++index == map->chunks[c]->n) {
+            index = 0;
+            c++;
+        }
+    }
+}
+
+static void test_search(void)
+{
+    for (size_t s = 0; s < G_N_ELEMENTS(sizes); s++) {
+        g_autofree P2PWindow *ws = g_new(P2PWindow, sizes[s]);
+
+        for (unsigned try = 0; try < (sizes[s] < 5000 ? 20 : 2); try++) {
+            g_autoptr(P2PMap) map = NULL;
+
+            make_windows(ws, sizes[s]);
+            map = p2p_map_new(ws, sizes[s], 0, NULL);
+            check_every_window(map, ws);
+            for (unsigned i = 0; i < 50; i++) {
+                check_search(map, ws);
+            }
+        }
+    }
+}
+
+static void test_levels(void)
+{
+    static const struct {
+        size_t n;
+        unsigned levels;
+    } want[] = {
+        { 0, 0 }, { 1, 0 }, { 272, 0 }, { 273, 1 }, { 4624, 1 }, { 4625, 2 },
+        { 78608, 2 }, { 78609, 3 },
+    };
+    g_autofree P2PWindow *ws = g_new(P2PWindow, 78609);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(want); i++) {
+        g_autoptr(P2PMap) map = NULL;
+
+        if (want[i].n) {
+            make_windows(ws, want[i].n);
+        }
+        map = p2p_map_new(ws, want[i].n, 0, NULL);
+        g_assert_cmpuint(map->levels, ==, want[i].levels);
+    }
+}
+
+/* --- Run --- */
+
+static size_t plain_run(const P2PGuestVec *in, size_t n)
+{
+    uint64_t next = in[0].addr.gpa;
+
+    for (size_t i = 0; i < n; i++) {
+        if (in[i].addr.gpa != next || in[i].len != in[0].len ||
+            in[i].flags != in[0].flags) {
+            return i;
+        }
+        next += in[i].len;
+    }
+    return n;
+}
+
+/* One bit of one entry is another, or none. */
+static void spoil(P2PGuestVec *in, size_t n)
+{
+    P2PGuestVec *e = &in[random_below(n)];
+
+    switch (random_below(4)) {
+    case 0:
+        e->addr.gpa ^= UINT64_C(1) << random_below(64);
+        break;
+    case 1:
+        e->len ^= 1u << random_below(32);
+        break;
+    case 2:
+        e->flags ^= 1u << random_below(32);
+        break;
+    }
+}
+
+static uint32_t random_run_length(void)
+{
+    switch (random_below(6)) {
+    case 0:
+        return 0;
+    case 1:
+        return UINT32_MAX - random_below(2);
+    case 2:
+        return 1u << 31;
+    case 3:
+        return 1 + random_below(8);
+    default:
+        return g_test_rand_int();
+    }
+}
+
+static void test_run(void)
+{
+    size_t entries = 0;
+    size_t wanted = random_entries_wanted(1000000);
+
+    while (entries < wanted) {
+        size_t n = 1 + random_below(one_in(8) ? 300 : 40);
+        /* Not one byte more: for AddressSanitizer */
+        g_autofree P2PGuestVec *in = g_new(P2PGuestVec, n);
+        uint32_t len = random_run_length();
+        uint32_t flags = random_below(32);
+        uint64_t at = one_in(4) ? -random_below(100) : random_u64();
+
+        for (size_t i = 0; i < n; i++) {
+            in[i] = (P2PGuestVec) { { at }, len, flags };
+            at += len;
+        }
+        g_assert_cmpuint(variant->run(in, n), ==, n);
+        spoil(in, n);
+        if (one_in(4)) {
+            spoil(in, n);
+        }
+        g_assert_cmpuint(variant->run(in, n), ==, plain_run(in, n));
+        entries += 2 * n;
+    }
+}
+
+/* The first difference at each place of vectors of each length */
+static void test_run_ends(void)
+{
+    for (size_t n = 1; n <= 40; n++) {
+        for (size_t bad = 1; bad <= n; bad++) {
+            P2PGuestVec in[40];
+
+            for (size_t i = 0; i < n; i++) {
+                in[i] = (P2PGuestVec) {
+                    { 0x1000 + 8 * i + (i >= bad) }, 8, P2P_VEC_READ
+                };
+            }
+            g_assert_cmpuint(variant->run(in, n), ==, bad);
+        }
+    }
+}
+
+/* --- Choice --- */
+
+static void test_best(void)
+{
+    const P2PKernels *best = p2p_kernels_best();
+
+    g_test_message("the best kernels of this processor: %s", best->name);
+    g_assert_true(best->supported());
+    g_assert_true(p2p_kernels[0].supported());
+    for (const P2PKernels *k = best + 1; k->name; k++) {
+        g_assert_false(k->supported());
+    }
+    g_assert_true(p2p_kernels_best() == best);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/kernels/best", test_best);
+    g_test_add_func("/kernels/levels", test_levels);
+    variants_add("/kernels/search", test_search);
+    variants_add("/kernels/run", test_run);
+    variants_add("/kernels/run-ends", test_run_ends);
+    return g_test_run();
+}
