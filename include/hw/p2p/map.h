@@ -97,7 +97,7 @@ typedef enum P2PMapError {
  *     windows hold the same guest physical address
  *
  * Returns the map, to be freed with p2p_map_free(), or NULL. No window at all
- * is a valid map. The time is linear in @n. A window costs 37 bytes, and 24
+ * is a valid map. The time is linear in @n. A window costs 37 bytes, and 32
  * more if its masks are those of no other window near by.
  */
 P2PMap *p2p_map_new(const P2PWindow *windows, size_t n,
