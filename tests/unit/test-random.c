@@ -413,8 +413,9 @@ static void long_vector(Scene *s)
     }
     if (faulty && s->n > 0 && one_in(2)) {
         /* Late more often than not */
-        size_t i = MAX(random_below(s->n), random_below(s->n));
+        size_t i = random_below(s->n);
 
+        i += random_below(s->n - i);
         random_wild_entry(&s->oracle, &s->in[i]);
     }
 }
