@@ -357,7 +357,7 @@ static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
 {
     const Initiator who = walk->initiator;
     Result *r = &walk->result;
-    P2PBusVec *out = r->out + r->used;
+    P2PBusVec *out;
     uint64_t end = r->last.addr.bus + r->last.len;
     const uint32_t flags = in[0].flags;
     uint32_t allowed = UINT32_MAX;
@@ -367,6 +367,7 @@ static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
     if (r->used + n > r->room || flags > P2P_VEC_IN_MASK) {
         return false;
     }
+    out = r->out + r->used;
     for (unsigned i = 0; i < n; i++) {
         const P2PChunk *chunk = places->chunk[i];
         /* Signed: -1 is an info, too. */
