@@ -1,5 +1,5 @@
 /*
- * What the core says of a vector must be what the oracle says
+ * What the core says must be what the oracle says
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -136,4 +136,18 @@ void compare_cpu_access(const P2PMap *map, const Oracle *oracle,
     g_assert_true(host.hva == want_hva);
     assert_same_fault(&fault, &want_fault);
     tally->reasons[want_fault.reason]++;
+}
+
+void compare_windows(P2PWindow got, P2PWindow want)
+{
+    g_assert_cmphex(got.gpa.gpa, ==, want.gpa.gpa);
+    g_assert_cmphex(got.size, ==, want.size);
+    g_assert_cmphex(got.bus.bus, ==, want.bus.bus);
+    g_assert_true(got.host.hva == want.host.hva);
+    g_assert_cmphex(got.readers, ==, want.readers);
+    g_assert_cmphex(got.writers, ==, want.writers);
+    g_assert_cmphex(got.unrouted, ==, want.unrouted);
+    g_assert_cmpuint(got.owner, ==, want.owner);
+    g_assert_cmpuint(got.kind, ==, want.kind);
+    g_assert_cmpint(got.revoked, ==, want.revoked);
 }

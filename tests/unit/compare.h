@@ -1,5 +1,6 @@
 /*
- * What the core says of a vector must be what the oracle says
+ * What the core says must be what the oracle says; a difference ends the
+ * program
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,7 +20,7 @@ typedef struct Tally {
 
 /*
  * Translates @n entries with room for all, for just enough, for one less and
- * for none.  A difference ends the program.
+ * for none.
  */
 void compare_vector(const P2PKernels *kernels, const P2PMap *map,
                     const Oracle *oracle, unsigned initiator,
@@ -28,5 +29,7 @@ void compare_vector(const P2PKernels *kernels, const P2PMap *map,
 void compare_cpu_access(const P2PMap *map, const Oracle *oracle,
                         unsigned initiator, const P2PGuestVec *entry,
                         Tally *tally);
+
+void compare_windows(P2PWindow got, P2PWindow want);
 
 #endif /* TESTS_UNIT_COMPARE_H */

@@ -48,6 +48,16 @@ const P2PWindow *oracle_find(const Oracle *oracle, uint64_t addr)
     return NULL;
 }
 
+P2PWindow oracle_told(P2PWindow w)
+{
+    if (w.revoked) {
+        w.readers = 0;
+        w.writers = 0;
+    }
+    w.unrouted &= w.kind == P2P_WINDOW_RAM ? 0 : w.readers | w.writers;
+    return w;
+}
+
 static int refuse(P2PFault *fault, size_t index, uint64_t addr,
                   P2PFaultReason reason, int ret)
 {

@@ -23,6 +23,12 @@ typedef struct Oracle {
 const P2PWindow *oracle_find(const Oracle *oracle, uint64_t addr);
 
 /*
+ * The window as p2p_map_window() tells it: with the rights that can matter,
+ * and no others.
+ */
+P2PWindow oracle_told(P2PWindow w);
+
+/*
  * Returns 0 and the result in @out (of P2PBusVec), or a negative errno and
  * @fault. There is always room.
  */
