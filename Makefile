@@ -109,7 +109,7 @@ check-matrix: $(BUILD)/config.mk
 
 .PHONY: demo lab
 demo: build kernel
-	@scripts/build-step $(BUILD)/qemu tests/p2p/p2p-demo
+	@scripts/build-step $(BUILD)/qemu tests/p2p/qtest/p2p-demo
 	@tests/lab/demo
 
 lab: build kernel

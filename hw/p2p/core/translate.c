@@ -144,17 +144,10 @@ static P2PFaultReason cursor_refusal(const Cursor *c, uint32_t flags)
 typedef struct Result {
     P2PBusVec *out;
     size_t room;
-    size_t used;        /* with the last entry, which is not stored yet */
-    P2PBusVec last;
+    size_t used;
+    P2PBusVec last;     /* entry used - 1, wherever it is stored */
     uint32_t join;      /* flags that may be joined with it; 0: none */
 } Result;
-
-static inline void flush(Result *r)
-{
-    if (r->used - 1 < r->room) {    /* also if none is used */
-        r->out[r->used - 1] = r->last;
-    }
-}
 
 static inline void append(Result *r, uint64_t bus, uint32_t len,
                           uint32_t flags, bool may_join)
@@ -163,12 +156,22 @@ static inline void append(Result *r, uint64_t bus, uint32_t len,
     if (bus == r->last.addr.bus + r->last.len && bus && may_join &&
         flags == r->join && len <= UINT32_MAX - r->last.len) {
         r->last.len += len;
+        if (r->used <= r->room) {
+            r->out[r->used - 1].len = r->last.len;
+        }
         return;
     }
-    flush(r);
-    r->used++;
-    r->last = (P2PBusVec) { { bus }, len, flags };
+    r->last.addr.bus = bus;
+    r->last.len = len;
+    r->last.flags = flags;
     r->join = may_join ? flags : 0;
+    r->used++;
+    if (r->used <= r->room) {
+        /* Not a copy of r->last: that would have to wait for it. */
+        r->out[r->used - 1].addr.bus = bus;
+        r->out[r->used - 1].len = len;
+        r->out[r->used - 1].flags = flags;
+    }
 }
 
 /* --- Any range --------------------------------------------------------- */
@@ -394,8 +397,6 @@ static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
         return false;
     }
 
-    /* Nothing can be joined, so all but the last are complete. */
-    flush(r);
     r->used += n;
     r->last = out[n - 1];
     r->join = flags & P2P_VEC_NO_MERGE ? 0 : r->last.flags;
@@ -481,7 +482,6 @@ int p2p_translate_with(const P2PKernels *kernels,
         }
     }
 
-    flush(&walk.result);
     *m = walk.result.used;
     if (walk.result.used > walk.result.room) {
         return fail(fault, n, (P2PGuestAddr) { 0 }, P2P_FAULT_NO_SPACE);
