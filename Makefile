@@ -34,7 +34,7 @@ help:
 	@echo 'make               build QEMU and our programs'
 	@echo 'make demo          show what it does, in the lab'
 	@echo 'make check         run all tests'
-	@echo 'make check-unit    the core and the build tools (seconds)'
+	@echo 'make check-unit    the core and the build tools (a minute)'
 	@echo 'make check-qtest   QEMU, driven register by register (minutes)'
 	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
 	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'
