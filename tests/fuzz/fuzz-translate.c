@@ -347,8 +347,6 @@ static void translate(Input *input, const P2PMap *map, const GArray *windows)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* Windows, a vector, a change, a vector; then the first map once more */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -6,11 +6,6 @@
 #include <glib.h>
 #include "count-blocks.h"
 
-int __real_posix_memalign(void **block, size_t alignment, size_t size);
-int __wrap_posix_memalign(void **block, size_t alignment, size_t size);
-void __real_free(void *block);
-void __wrap_free(void *block);
-
 static GHashTable *sizes;       /* by address */
 static size_t bytes;
 

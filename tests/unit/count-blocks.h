@@ -17,4 +17,10 @@
 size_t count_blocks(void);
 size_t count_bytes(void);
 
+/* For the linker's --wrap only: what is called instead, and the original. */
+int __wrap_posix_memalign(void **block, size_t alignment, size_t size);
+int __real_posix_memalign(void **block, size_t alignment, size_t size);
+void __wrap_free(void *block);
+void __real_free(void *block);
+
 #endif /* TESTS_UNIT_COUNT_BLOCKS_H */

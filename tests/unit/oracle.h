@@ -2,7 +2,8 @@
  * The translation once more, in the plainest way: what the tests believe
  *
  * It shares no code and no idea with the core: windows in any order, searched
- * one by one (or bisected, where they are many), arithmetic in 128 bits, one pass per rule.
+ * one by one (or bisected, where they are many), arithmetic in 128 bits, one
+ * pass per rule.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
