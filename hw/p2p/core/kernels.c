@@ -36,7 +36,7 @@ static inline unsigned rank_portable(const int64_t *keys, int64_t limit)
 }
 
 #ifdef __x86_64__
-__attribute__((target("avx2,popcnt")))
+__attribute__((target("avx2,bmi,bmi2,popcnt")))
 static inline unsigned rank_avx2(const int64_t *keys, int64_t limit)
 {
     const __m256i *k = (const __m256i *)keys;
@@ -50,7 +50,7 @@ static inline unsigned rank_avx2(const int64_t *keys, int64_t limit)
     return _mm_popcnt_u32(_mm256_movemask_epi8(_mm256_packs_epi16(a, b))) / 2;
 }
 
-__attribute__((target("avx512f,popcnt")))
+__attribute__((target("avx512f,avx2,bmi,bmi2,popcnt")))
 static inline unsigned rank_avx512(const int64_t *keys, int64_t limit)
 {
     const __m512i *k = (const __m512i *)keys;
@@ -62,74 +62,210 @@ static inline unsigned rank_avx512(const int64_t *keys, int64_t limit)
 }
 #endif
 
-/* --- Search ------------------------------------------------------------ */
+#define ALWAYS_INLINE __attribute__((always_inline))
+
+/* --- Entries in lanes -------------------------------------------------- */
 
 /*
- * One template for all variants, for a function that a variant inlines must be
- * compiled for its instructions.
+ * An entry, { address, length and flags }, and the span of its window,
+ * { last, delta }, are both two numbers of 64 bits: LANES entries are worked
+ * on at once, the address in one half of each lane, the rest in the other.
+ * Lanes keeps what is wrong with any entry, to be asked for once in the end:
+ *   - it begins behind the window, is empty, or longer than what is left of it
+ *   - on the bus, it begins where the one before ends
+ *   - it has other flags than the first
  */
-#define DEFINE_SEARCH(variant, attributes)                                    \
-attributes                                                                    \
-static void search_##variant(const P2PMap *map, const P2PGuestVec *in,        \
-                             unsigned n, P2PPlaces *places)                   \
-{                                                                             \
-    int64_t limit[P2P_BATCH];                                                 \
-    size_t node[P2P_BATCH];                                                   \
-                                                                              \
-    if (!map->levels) {                                                       \
-        const P2PChunk *chunk = map->chunks[0];                               \
-        bool one_node = chunk->n <= P2P_NODE_KEYS;                            \
-                                                                              \
-        for (unsigned i = 0; i < n; i++) {                                    \
-            int64_t l = search_limit(in[i].addr.gpa);                         \
-            uint32_t k = one_node ? 0 : P2P_NODE_KEYS *                       \
-                                        rank_##variant(chunk->root, l);       \
-                                                                              \
-            places->chunk[i] = chunk;                                         \
-            places->index[i] = k - 1 + rank_##variant(chunk->keys + k, l);    \
-        }                                                                     \
-        return;                                                               \
-    }                                                                         \
-    for (unsigned i = 0; i < n; i++) {                                        \
-        limit[i] = search_limit(in[i].addr.gpa);                              \
-        node[i] = 0;                                                          \
-    }                                                                         \
-    for (unsigned l = 0; l < map->levels; l++) {                              \
-        const int64_t *level = map->level[l];                                 \
-                                                                              \
-        for (unsigned i = 0; i < n; i++) {                                    \
-            node[i] = node[i] * P2P_FAN_OUT +                                 \
-                      rank_##variant(level + node[i] * P2P_NODE_KEYS,         \
-                                     limit[i]);                               \
-        }                                                                     \
-    }                                                                         \
-    for (unsigned i = 0; i < n; i++) {                                        \
-        const P2PChunk *chunk = map->chunks[node[i]];                         \
-                                                                              \
-        places->chunk[i] = chunk;                                             \
-        __builtin_prefetch(chunk);                                            \
-        __builtin_prefetch(chunk->root);                                      \
-        __builtin_prefetch(chunk->root + P2P_NODE_KEYS / 2);                  \
-    }                                                                         \
-    for (unsigned i = 0; i < n; i++) {                                        \
-        const P2PChunk *chunk = places->chunk[i];                             \
-                                                                              \
-        node[i] = P2P_NODE_KEYS * rank_##variant(chunk->root, limit[i]);      \
-        __builtin_prefetch(chunk->keys + node[i]);                            \
-        __builtin_prefetch(chunk->keys + node[i] + P2P_NODE_KEYS / 2);        \
-    }                                                                         \
-    for (unsigned i = 0; i < n; i++) {                                        \
-        const P2PChunk *chunk = places->chunk[i];                             \
-        uint32_t index = node[i] - 1 +                                        \
-                         rank_##variant(chunk->keys + node[i], limit[i]);     \
-                                                                              \
-        places->index[i] = index;                                             \
-        __builtin_prefetch(chunk->spans + index);                             \
-        __builtin_prefetch(chunk->infos + index);                             \
-    }                                                                         \
+typedef struct Lanes_portable {
+    uint64_t end;
+    uint32_t flags;
+    uint32_t other_flags;
+    unsigned wrong;
+} Lanes_portable;
+
+static inline void lanes_begin_portable(Lanes_portable *l, uint32_t flags,
+                                        uint64_t end)
+{
+    *l = (Lanes_portable) { .end = end, .flags = flags };
 }
 
-DEFINE_SEARCH(portable, )
+static inline void lanes_translate_portable(Lanes_portable *l,
+                                            const P2PGuestVec *in,
+                                            const P2PSpan *const *spans,
+                                            P2PBusVec *out)
+{
+    uint64_t first = in->addr.gpa;
+    uint64_t bus = first + spans[0]->delta;
+    uint64_t len = in->len;
+    uint64_t rest;
+
+    l->wrong += __builtin_sub_overflow(spans[0]->last, first, &rest);
+    l->wrong += len - 1 > rest;
+    l->wrong += bus == l->end;
+    l->end = bus + len;
+    l->other_flags |= in->flags ^ l->flags;
+    out->addr.bus = bus;
+    out->len = len;
+}
+
+static inline bool lanes_end_portable(const Lanes_portable *l)
+{
+    return !l->wrong && !l->other_flags;
+}
+
+#ifdef __x86_64__
+#define TARGET_AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
+#define TARGET_AVX512 __attribute__((target("avx512f,avx2,bmi,bmi2,popcnt")))
+
+typedef struct Lanes_avx2 {
+    __m256i end;            /* in the upper address */
+    __m256i flags;
+    __m256i other_flags;
+    __m256i wrong;          /* in the addresses: not 0 */
+} Lanes_avx2;
+
+static inline TARGET_AVX2 void lanes_begin_avx2(Lanes_avx2 *l, uint32_t flags,
+                                                uint64_t end)
+{
+    l->end = _mm256_set1_epi64x(end);
+    l->flags = _mm256_set1_epi64x((uint64_t)flags << 32);
+    l->other_flags = _mm256_setzero_si256();
+    l->wrong = _mm256_setzero_si256();
+}
+
+/* a > b, unsigned, which AVX2 does not have */
+static inline TARGET_AVX2 __m256i greater_avx2(__m256i a, __m256i b)
+{
+    const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+
+    return _mm256_cmpgt_epi64(_mm256_xor_si256(a, sign),
+                              _mm256_xor_si256(b, sign));
+}
+
+static inline TARGET_AVX2 __m256i swap_avx2(__m256i a)
+{
+    return _mm256_shuffle_epi32(a, _MM_SHUFFLE(1, 0, 3, 2));
+}
+
+static inline TARGET_AVX2 void lanes_translate_avx2(Lanes_avx2 *l,
+                                                    const P2PGuestVec *in,
+                                                    const P2PSpan *const *spans,
+                                                    P2PBusVec *out)
+{
+    const __m256i low = _mm256_set1_epi64x(UINT32_MAX);
+    const __m256i one = _mm256_set1_epi64x(1);
+    __m256i entry = _mm256_loadu_si256((const __m256i *)in);
+    __m256i span = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)spans[0])),
+        _mm_loadu_si128((const __m128i *)spans[1]), 1);
+    __m256i len = _mm256_and_si256(swap_avx2(entry), low);
+    __m256i bus = _mm256_add_epi64(entry, swap_avx2(span));
+    __m256i end = _mm256_add_epi64(bus, len);
+    __m256i before = _mm256_permute2x128_si256(l->end, end, 0x21);
+    __m256i wrong = _mm256_or_si256(
+        greater_avx2(entry, span),
+        greater_avx2(_mm256_sub_epi64(len, one),
+                     _mm256_sub_epi64(span, entry)));
+
+    l->wrong = _mm256_or_si256(l->wrong, _mm256_or_si256(
+                                   wrong, _mm256_cmpeq_epi64(bus, before)));
+    l->other_flags = _mm256_or_si256(l->other_flags,
+                                     _mm256_xor_si256(entry, l->flags));
+    l->end = end;
+    _mm256_storeu_si256((__m256i *)out,
+                        _mm256_blend_epi32(bus, _mm256_and_si256(entry, low),
+                                           0xcc));
+}
+
+static inline TARGET_AVX2 bool lanes_end_avx2(const Lanes_avx2 *l)
+{
+    const __m256i address = _mm256_set_epi64x(0, -1, 0, -1);
+    const __m256i flags = _mm256_set_epi32(-1, 0, 0, 0, -1, 0, 0, 0);
+
+    return _mm256_testz_si256(l->wrong, address) &&
+           _mm256_testz_si256(l->other_flags, flags);
+}
+
+typedef struct Lanes_avx512 {
+    __m512i end;            /* in the highest address */
+    __m512i flags;
+    __m512i other_flags;
+    __mmask8 wrong;         /* in the addresses: not 0 */
+} Lanes_avx512;
+
+static inline TARGET_AVX512 void lanes_begin_avx512(Lanes_avx512 *l,
+                                                    uint32_t flags,
+                                                    uint64_t end)
+{
+    l->end = _mm512_set1_epi64(end);
+    l->flags = _mm512_set1_epi64((uint64_t)flags << 32);
+    l->other_flags = _mm512_setzero_si512();
+    l->wrong = 0;
+}
+
+static inline TARGET_AVX512 __m512i swap_avx512(__m512i a)
+{
+    return _mm512_shuffle_epi32(a, _MM_PERM_BADC);
+}
+
+static inline TARGET_AVX512 void lanes_translate_avx512(
+    Lanes_avx512 *l, const P2PGuestVec *in, const P2PSpan *const *spans,
+    P2PBusVec *out)
+{
+    const __m512i low = _mm512_set1_epi64(UINT32_MAX);
+    const __m512i one = _mm512_set1_epi64(1);
+    __m512i entry = _mm512_loadu_si512(in);
+    __m512i span = _mm512_castsi128_si512(
+        _mm_loadu_si128((const __m128i *)spans[0]));
+    __m512i len = _mm512_and_si512(swap_avx512(entry), low);
+    __m512i bus, end, before;
+
+    span = _mm512_inserti32x4(
+        span, _mm_loadu_si128((const __m128i *)spans[1]), 1);
+    span = _mm512_inserti32x4(
+        span, _mm_loadu_si128((const __m128i *)spans[2]), 2);
+    span = _mm512_inserti32x4(
+        span, _mm_loadu_si128((const __m128i *)spans[3]), 3);
+    bus = _mm512_add_epi64(entry, swap_avx512(span));
+    end = _mm512_add_epi64(bus, len);
+    before = _mm512_alignr_epi64(end, l->end, 6);
+
+    l->wrong |= _mm512_cmpgt_epu64_mask(entry, span) |
+                _mm512_cmpgt_epu64_mask(_mm512_sub_epi64(len, one),
+                                        _mm512_sub_epi64(span, entry)) |
+                _mm512_cmpeq_epi64_mask(bus, before);
+    l->other_flags = _mm512_or_si512(l->other_flags,
+                                     _mm512_xor_si512(entry, l->flags));
+    l->end = end;
+    _mm512_storeu_si512(out, _mm512_mask_and_epi64(bus, 0xaa, entry, low));
+}
+
+static inline TARGET_AVX512 bool lanes_end_avx512(const Lanes_avx512 *l)
+{
+    /* The upper halves of the odd numbers are the flags. */
+    return !(l->wrong & 0x55) &&
+           !_mm512_test_epi32_mask(l->other_flags,
+                                   _mm512_set4_epi32(-1, 0, 0, 0));
+}
+#endif
+
+/* --- Search and batch -------------------------------------------------- */
+
+#define VARIANT(name) name##_portable
+#define TARGET
+#define LANES 1
+#include "kernel.c.inc"
+
+#ifdef __x86_64__
+#define VARIANT(name) name##_avx2
+#define TARGET TARGET_AVX2
+#define LANES 2
+#include "kernel.c.inc"
+
+#define VARIANT(name) name##_avx512
+#define TARGET TARGET_AVX512
+#define LANES 4
+#include "kernel.c.inc"
+#endif
 
 /* --- Run --------------------------------------------------------------- */
 
@@ -166,9 +302,6 @@ static size_t run_portable(const P2PGuestVec *in, size_t n)
 }
 
 #ifdef __x86_64__
-DEFINE_SEARCH(avx2, __attribute__((target("avx2,popcnt"))))
-DEFINE_SEARCH(avx512, __attribute__((target("avx512f,popcnt"))))
-
 __attribute__((target("avx2")))
 static size_t run_avx2(const P2PGuestVec *in, size_t n)
 {
@@ -211,7 +344,8 @@ static size_t run_avx2(const P2PGuestVec *in, size_t n)
 
 static bool supported_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
 }
 
 static bool supported_avx512(void)
@@ -228,10 +362,11 @@ static bool supported_always(void)
 }
 
 const P2PKernels p2p_kernels[] = {
-    { "portable", supported_always, search_portable, run_portable },
+    { "portable", supported_always, search_portable, batch_portable,
+      run_portable },
 #ifdef __x86_64__
-    { "avx2", supported_avx2, search_avx2, run_avx2 },
-    { "avx512", supported_avx512, search_avx512, run_avx2 },
+    { "avx2", supported_avx2, search_avx2, batch_avx2, run_avx2 },
+    { "avx512", supported_avx512, search_avx512, batch_avx512, run_avx2 },
 #endif
     { NULL }
 };

@@ -115,13 +115,36 @@ typedef struct P2PPlaces {
     uint32_t index[P2P_BATCH];
 } P2PPlaces;
 
-static inline unsigned p2p_code(const P2PChunk *chunk, uint32_t info,
-                                unsigned initiator)
+/* --- An initiator ------------------------------------------------------ */
+
+/* What it may do in a window, and what the result says of the window. */
+typedef struct P2PVerdict {
+    uint32_t allowed;       /* bit f: an entry with flags f may pass */
+    uint32_t flags;         /* of the result, but for read and write */
+} P2PVerdict;
+
+typedef struct P2PInitiator {
+    unsigned word;          /* where its codes are: of the rights, */
+    unsigned shift;         /* and in the word */
+    const P2PVerdict *verdicts;     /* by code */
+} P2PInitiator;
+
+static inline P2PInitiator p2p_initiator(unsigned number,
+                                         const P2PVerdict *verdicts)
+{
+    return (P2PInitiator) {
+        .word = number / P2P_CODES_PER_WORD,
+        .shift = number % P2P_CODES_PER_WORD * P2P_CODE_BITS,
+        .verdicts = verdicts,
+    };
+}
+
+static inline unsigned p2p_code(const P2PInitiator *initiator,
+                                const P2PChunk *chunk, uint32_t info)
 {
     const uint16_t *words = chunk->rights + (info >> P2P_INFO_RIGHTS_SHIFT);
 
-    return words[initiator / P2P_CODES_PER_WORD] >>
-           initiator % P2P_CODES_PER_WORD * P2P_CODE_BITS & (P2P_CODES - 1);
+    return words[initiator->word] >> initiator->shift & (P2P_CODES - 1);
 }
 
 static inline uint64_t p2p_place_first(P2PPlace place)
@@ -153,6 +176,16 @@ struct P2PKernels {
      */
     void (*search)(const P2PMap *map, const P2PGuestVec *in, unsigned n,
                    P2PPlaces *places);
+
+    /*
+     * Search, and translate entries that each lie in one window, may be
+     * accessed, have equal flags, and are no neighbours on the bus, neither of
+     * each other nor of what ends at the bus address @end.  Returns whether
+     * that is so; if not, @places is all that is of use.
+     */
+    bool (*batch)(const P2PMap *map, const P2PInitiator *initiator,
+                  const P2PGuestVec *in, unsigned n, uint64_t end,
+                  P2PBusVec *out, P2PPlaces *places);
 
     /*
      * How many of @n entries, 1 or more, each begin where the one before ends

@@ -321,7 +321,9 @@ static P2PWindow chunk_window(const P2PChunk *chunk, uint32_t i)
     };
 
     for (unsigned j = 0; j < P2P_MAX_INITIATORS; j++) {
-        set_masks(&window, j, p2p_code(chunk, info, j));
+        P2PInitiator initiator = p2p_initiator(j, NULL);
+
+        set_masks(&window, j, p2p_code(&initiator, chunk, info));
     }
     return window;
 }

@@ -23,17 +23,6 @@
 #define R P2P_VEC_READ
 #define W P2P_VEC_WRITE
 
-/* What an initiator may do in a window, and what the result says of it. */
-typedef struct Verdict {
-    uint32_t allowed;       /* bit f: an entry with flags f may pass */
-    uint32_t flags;         /* of the result, but for read and write */
-} Verdict;
-
-typedef struct Initiator {
-    unsigned number;
-    const Verdict *verdicts;    /* by its code in the window's rights */
-} Initiator;
-
 /*
  * The flags that may pass: a direction that is allowed, with no-merge or
  * without, and not the other kind.
@@ -61,18 +50,15 @@ typedef struct Initiator {
     FOUR(BIT(R) | BIT(W) | BIT(R | W), routed, unrouted) \
 }
 
-static const Verdict device_verdicts[P2P_CODES] =
+static const P2PVerdict device_verdicts[P2P_CODES] =
     VERDICTS(P2P_MAP_THRU_HOST_BRIDGE, P2P_MAP_NOT_SUPPORTED);
-static const Verdict cpu_verdicts[P2P_CODES] =
+static const P2PVerdict cpu_verdicts[P2P_CODES] =
     VERDICTS(P2P_MAP_CPU, P2P_MAP_CPU);
 
-static Initiator initiator_of(const P2PMap *map, unsigned number)
+static P2PInitiator initiator_of(const P2PMap *map, unsigned number)
 {
-    return (Initiator) {
-        .number = number,
-        .verdicts = map->cpu_initiators >> number & 1 ? cpu_verdicts
-                                                      : device_verdicts,
-    };
+    return p2p_initiator(number, map->cpu_initiators >> number & 1
+                                 ? cpu_verdicts : device_verdicts);
 }
 
 /* A window, and its verdict. */
@@ -81,12 +67,12 @@ typedef struct Cursor {
     uint64_t first;
     uint64_t last;          /* below first: no window yet */
     uint64_t delta;
-    Verdict verdict;
+    P2PVerdict verdict;
 } Cursor;
 
 static const Cursor no_window = { .first = 1 };
 
-static inline void cursor_set(Cursor *c, const Initiator *initiator,
+static inline void cursor_set(Cursor *c, const P2PInitiator *initiator,
                               P2PPlace place)
 {
     const P2PChunk *chunk = place.chunk;
@@ -96,7 +82,7 @@ static inline void cursor_set(Cursor *c, const Initiator *initiator,
     c->last = chunk->spans[place.index].last;
     c->delta = chunk->spans[place.index].delta;
     c->verdict = initiator->verdicts[
-        p2p_code(chunk, chunk->infos[place.index], initiator->number)];
+        p2p_code(initiator, chunk, chunk->infos[place.index])];
 }
 
 static inline bool cursor_holds(const Cursor *c, uint64_t gpa)
@@ -179,7 +165,7 @@ static inline void append(Result *r, uint64_t bus, uint32_t len,
 typedef struct Walk {
     const P2PKernels *kernels;
     const P2PMap *map;
-    Initiator initiator;
+    P2PInitiator initiator;
     Cursor cursor;          /* the window of the piece before */
     Result result;
 } Walk;
@@ -350,56 +336,27 @@ static size_t translate_near(Walk *walk, const P2PGuestVec *in, size_t n,
     return i;
 }
 
-/*
- * Entries that each lie in the window at their place, may be accessed, have
- * equal flags and are no neighbours on the bus.  Returns whether that is so;
- * nothing is appended if not.  No branch depends on an entry.
- */
+/* A batch that the kernel can translate at once; false: it cannot. */
 static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
-                         const P2PPlaces *places)
+                         P2PPlaces *places)
 {
-    const Initiator who = walk->initiator;
     Result *r = &walk->result;
-    P2PBusVec *out;
+    P2PBusVec scratch[P2P_BATCH];
+    P2PBusVec *out = r->used + n <= r->room ? r->out + r->used : scratch;
     uint64_t end = r->last.addr.bus + r->last.len;
-    const uint32_t flags = in[0].flags;
-    uint32_t allowed = UINT32_MAX;
-    uint32_t other_flags = 0;
-    unsigned wrong = 0;
+    bool ok = walk->kernels->batch(walk->map, &walk->initiator, in, n, end,
+                                   out, places);
 
-    if (r->used + n > r->room || flags > P2P_VEC_IN_MASK) {
+    if (!ok || out == scratch) {
         return false;
     }
-    out = r->out + r->used;
-    for (unsigned i = 0; i < n; i++) {
-        const P2PChunk *chunk = places->chunk[i];
-        /* Signed: -1 is an info, too. */
-        int32_t index = places->index[i];
-        unsigned code = p2p_code(chunk, chunk->infos[index], who.number);
-        uint64_t first = in[i].addr.gpa;
-        uint64_t bus = first + chunk->spans[index].delta;
-        uint64_t len = in[i].len;
-        uint64_t rest;
-
-        allowed &= who.verdicts[code].allowed;
-        other_flags |= in[i].flags ^ flags;
-        /* Behind the window; empty, or longer than what is left of it. */
-        wrong += __builtin_sub_overflow(chunk->spans[index].last, first,
-                                        &rest);
-        wrong += len - 1 > rest;
-        wrong += bus == end;
-        end = bus + len;
-        out[i].addr.bus = bus;
-        out[i].len = len;
-        out[i].flags = who.verdicts[code].flags | (flags & (R | W));
-    }
-    if (wrong || other_flags || !(allowed >> flags & 1)) {
-        return false;
-    }
-
     r->used += n;
-    r->last = out[n - 1];
-    r->join = flags & P2P_VEC_NO_MERGE ? 0 : r->last.flags;
+    /* Not a copy of out[n - 1]: that would have to wait for it. */
+    r->last.addr.bus = in[n - 1].addr.gpa +
+                       places->chunk[n - 1]->spans[places->index[n - 1]].delta;
+    r->last.len = in[n - 1].len;
+    r->last.flags = out[n - 1].flags;
+    r->join = in[0].flags & P2P_VEC_NO_MERGE ? 0 : r->last.flags;
     return true;
 }
 
@@ -428,7 +385,6 @@ static size_t translate_far(Walk *walk, const P2PGuestVec *in, size_t n,
         P2PPlaces places;
         unsigned batch = MIN(n - i, P2P_BATCH);
 
-        walk->kernels->search(walk->map, &in[i], batch, &places);
         if (append_batch(walk, &in[i], batch, &places)) {
             i += batch;
             if (batch == P2P_BATCH && mostly_near(&places)) {
