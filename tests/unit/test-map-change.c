@@ -601,6 +601,27 @@ static void test_unsorted(void)
     }
 }
 
+/* What each initiator may do in each window, and what it is told of it */
+static void assert_rights(const P2PMap *map, const GArray *windows)
+{
+    const Oracle oracle = {
+        .windows = at(windows, 0), .n = windows->len, .ascending = true,
+    };
+    Tally tally = { 0 };
+
+    for (size_t i = 0; i < windows->len; i++) {
+        for (unsigned j = 0; j < P2P_MAX_INITIATORS; j++) {
+            for (uint32_t flags = 1; flags < 4; flags++) {
+                P2PGuestVec entry = { at(windows, i)->gpa, 8, flags };
+
+                compare_vector(p2p_kernels_best(), map, &oracle, j, &entry,
+                               1, &tally);
+            }
+        }
+    }
+    g_assert_cmpuint(tally.successes, >, 0);
+}
+
 /* All that two windows of a chunk may differ in, and nothing else */
 static void test_rights_apart(void)
 {
@@ -643,6 +664,7 @@ static void test_rights_apart(void)
         map = p2p_map_new(at(part, 0), part->len, 0, NULL);
         g_assert_cmpuint(map->n_chunks, ==, 1);
         assert_holds(map, part);
+        assert_rights(map, part);
     }
 }
 
