@@ -8,6 +8,10 @@ BUILD ?= build
 CONFIGURE_OPTIONS ?=
 MATRIX = 10.2 10.0
 
+ifneq ($(words $(BUILD)).$(words $(CURDIR)).$(findstring :,$(BUILD)$(CURDIR)),1.1.)
+$(error BUILD=$(BUILD) in $(CURDIR): QEMU needs paths without blanks and colons)
+endif
+
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:           # ninja and the kernel's make use all processors
 
