@@ -132,7 +132,7 @@ install: build
 
 .PHONY: clean distclean
 clean:
-	@for folder in $(BUILD)/native $(BUILD)/qemu; do \
+	@for folder in $(BUILD)/native $(BUILD)/qemu $(BUILD)/stock/qemu; do \
 	    [ ! -e $$folder/build.ninja ] || \
 	        scripts/build-step $$folder -t clean; \
 	done
