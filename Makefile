@@ -42,6 +42,7 @@ help:
 	@echo 'make check-qtest   QEMU, driven register by register (minutes)'
 	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
 	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'
+	@echo 'make qtests        build what the qtests and the lab run'
 	@echo 'make lab           a shell in the lab'
 	@echo 'make install       install qemu-system-x86_64 (PREFIX=, DESTDIR=)'
 	@echo 'make deps          install what building and testing need'
