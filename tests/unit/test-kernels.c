@@ -1,5 +1,5 @@
 /*
- * Each variant of search and run by itself, against a plain loop
+ * Each variant of search, batch and run by itself, against a plain loop
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -28,6 +28,10 @@ static void make_windows(P2PWindow *ws, size_t n)
             .gpa = { at }, .size = MIN(size, stride), .bus = { at },
             .readers = UINT64_MAX, .owner = P2P_NO_OWNER,
         };
+        if (one_in(4)) {
+            ws[i].writers = random_u64();
+            ws[i].kind = P2P_WINDOW_IO;
+        }
         at += stride;
     }
     /* The address that has no address behind it */
@@ -60,21 +64,35 @@ static size_t rank_of(const P2PWindow *ws, size_t n, uint64_t addr)
     return low - (low > 0 && ws[low - 1].gpa.gpa == UINT64_MAX);
 }
 
-static void assert_place(const P2PMap *map, P2PPlace place, size_t rank)
+/* The window with so many windows at or below it. */
+static P2PPlace place_of(const P2PMap *map, size_t rank)
 {
     size_t c = 0;
 
     if (rank == 0) {
-        g_assert_true(place.chunk == map->chunks[0]);
-        g_assert_cmphex(place.index, ==, P2P_NOWHERE);
-        return;
+        return (P2PPlace) { map->chunks[0], P2P_NOWHERE };
     }
     rank--;
     while (rank >= map->chunks[c]->n) {
         rank -= map->chunks[c++]->n;
     }
-    g_assert_true(place.chunk == map->chunks[c]);
-    g_assert_cmpuint(place.index, ==, rank);
+    return (P2PPlace) { map->chunks[c], rank };
+}
+
+static void assert_places(const P2PMap *map, const P2PWindow *ws,
+                          const P2PGuestVec *in, unsigned n,
+                          const P2PPlaces *places)
+{
+    for (unsigned i = 0; i < n; i++) {
+        size_t rank = rank_of(ws, map->n, in[i].addr.gpa);
+        P2PPlace place = place_of(map, rank);
+
+        g_assert_true(places->chunk[i] == place.chunk);
+        g_assert_cmphex(places->index[i], ==, place.index);
+    }
+    for (unsigned i = n; i < P2P_BATCH; i++) {
+        g_assert_cmphex(places->index[i], ==, 0x5a5a5a5a);
+    }
 }
 
 static uint64_t random_address(const P2PWindow *ws, size_t n)
@@ -104,14 +122,7 @@ static void check_search(const P2PMap *map, const P2PWindow *ws)
             in[i].addr.gpa = random_address(ws, map->n);
         }
         variant->search(map, in, n, &places);
-        for (unsigned i = 0; i < n; i++) {
-            P2PPlace place = { places.chunk[i], places.index[i] };
-
-            assert_place(map, place, rank_of(ws, map->n, in[i].addr.gpa));
-        }
-        for (unsigned i = n; i < P2P_BATCH; i++) {
-            g_assert_cmphex(places.index[i], ==, 0x5a5a5a5a);
-        }
+        assert_places(map, ws, in, n, &places);
     }
 }
 
@@ -177,6 +188,165 @@ static void test_levels(void)
         map = p2p_map_new(ws, want[i].n, 0, NULL);
         g_assert_cmpuint(map->levels, ==, want[i].levels);
     }
+}
+
+/* --- Batch --- */
+
+typedef struct Batch {
+    P2PGuestVec in[P2P_BATCH];
+    unsigned n;
+    uint64_t end;
+    P2PVerdict verdicts[P2P_CODES];
+    P2PInitiator initiator;
+} Batch;
+
+/* Entries in windows, of the same flags */
+static void sound_batch(Batch *b, const P2PWindow *ws, size_t n_windows)
+{
+    uint32_t flags = random_below(P2P_VEC_IN_MASK + 1);
+
+    for (unsigned i = 0; i < b->n; i++) {
+        const P2PWindow *w = &ws[random_below(n_windows)];
+        uint64_t offset = one_in(2) ? random_below(w->size) : 0;
+        uint64_t rest = MIN(w->size - offset, UINT32_MAX);
+
+        b->in[i] = (P2PGuestVec) {
+            { w->gpa.gpa + offset }, one_in(4) ? rest : 1 + random_below(rest),
+            flags
+        };
+    }
+    b->end = one_in(4) ? 0 : random_u64();
+    for (unsigned i = 0; i < P2P_CODES; i++) {
+        b->verdicts[i] = (P2PVerdict) { UINT32_MAX, (i + 1) << 8 };
+    }
+    /* As it is in earnest */
+    b->verdicts[P2P_CODE_NOTHING].allowed = 0;
+    b->initiator = p2p_initiator(random_below(P2P_MAX_INITIATORS),
+                                 b->verdicts);
+}
+
+/* One thing is another, which need not be wrong. */
+static void spoil_batch(Batch *b, const P2PWindow *ws, size_t n_windows)
+{
+    unsigned i = random_below(b->n);
+    P2PGuestVec *e = &b->in[i];
+    uint32_t bit = 1u << random_below(32);
+
+    switch (random_below(7)) {
+    case 0:
+        e->addr.gpa = random_address(ws, n_windows);
+        break;
+    case 1:
+        e->len += one_in(2) ? 1 : random_u64();
+        break;
+    case 2:
+        e->len = 0;
+        break;
+    case 3:
+        e->flags ^= bit;
+        break;
+    case 4:
+        b->verdicts[random_below(P2P_CODES)].allowed ^= bit;
+        break;
+    case 5:
+        for (unsigned j = 0; j < b->n; j++) {
+            b->in[j].flags |= bit;
+        }
+        break;
+    default:
+        /* On the bus as in the guest, here */
+        if (i > 0) {
+            e->addr.gpa = e[-1].addr.gpa + e[-1].len;
+        } else {
+            b->end = e->addr.gpa;
+        }
+        break;
+    }
+}
+
+/* Returns whether the batch can be translated, then to @out. */
+static bool plain_batch(const P2PMap *map, const P2PWindow *ws, const Batch *b,
+                        P2PBusVec *out)
+{
+    uint64_t end = b->end;
+
+    for (unsigned i = 0; i < b->n; i++) {
+        const P2PGuestVec *e = &b->in[i];
+        size_t rank = rank_of(ws, map->n, e->addr.gpa);
+        P2PPlace place = place_of(map, rank);
+        const P2PVerdict *verdict;
+
+        if (rank == 0 || e->addr.gpa - ws[rank - 1].gpa.gpa >=
+                         ws[rank - 1].size ||
+            e->len == 0 || e->len > ws[rank - 1].size -
+                                    (e->addr.gpa - ws[rank - 1].gpa.gpa)) {
+            return false;
+        }
+        verdict = &b->verdicts[p2p_code(&b->initiator, place.chunk,
+                                        place.chunk->infos[place.index])];
+        if (e->flags != b->in[0].flags || e->flags > P2P_VEC_IN_MASK ||
+            !(verdict->allowed >> e->flags & 1) || e->addr.gpa == end) {
+            return false;
+        }
+        end = e->addr.gpa + e->len;
+        out[i] = (P2PBusVec) {
+            { e->addr.gpa }, e->len,
+            verdict->flags | (e->flags & (P2P_VEC_READ | P2P_VEC_WRITE))
+        };
+    }
+    return true;
+}
+
+/* Returns whether it was translated. */
+static bool check_batch(const P2PMap *map, const P2PWindow *ws, const Batch *b)
+{
+    P2PBusVec out[P2P_BATCH + 1];
+    P2PBusVec want[P2P_BATCH];
+    P2PPlaces places;
+    bool can = plain_batch(map, ws, b, want);
+    bool did;
+
+    memset(&places, 0x5a, sizeof(places));
+    memset(out, 0x5a, sizeof(out));
+    did = variant->batch(map, &b->initiator, b->in, b->n, b->end, out,
+                         &places);
+    assert_places(map, ws, b->in, b->n, &places);
+    g_assert_cmphex(out[b->n].addr.bus, ==, UINT64_C(0x5a5a5a5a5a5a5a5a));
+    /* It need not try, unless the batch is full. */
+    g_assert_true(did == can || (can && b->n < P2P_BATCH));
+    if (did) {
+        g_assert_true(memcmp(out, want, b->n * sizeof(*out)) == 0);
+    }
+    return did;
+}
+
+static void test_batch(void)
+{
+    const size_t wanted = random_entries_wanted(1000000) / P2P_BATCH;
+    size_t tried = 0;
+    size_t sound = 0;
+    size_t spoilt = 0;
+
+    while (tried < wanted) {
+        size_t n = sizes[random_below(19)];
+        g_autofree P2PWindow *ws = g_new(P2PWindow, n);
+        g_autoptr(P2PMap) map = NULL;
+
+        make_windows(ws, n);
+        map = p2p_map_new(ws, n, 0, NULL);
+        for (unsigned i = 0; i < 200; i++, tried += 2) {
+            Batch b = { .n = one_in(4) ? 1 + random_below(16) : P2P_BATCH };
+
+            sound_batch(&b, ws, n);
+            sound += check_batch(map, ws, &b);
+            spoil_batch(&b, ws, n);
+            spoilt += check_batch(map, ws, &b);
+        }
+    }
+    g_test_message("%zu of %zu batches translated, %zu with a difference",
+                   sound, tried / 2, spoilt);
+    g_assert_cmpuint(sound, >, tried / 10);
+    g_assert_cmpuint(spoilt, <, sound);
 }
 
 /* --- Run --- */
@@ -294,6 +464,7 @@ int main(int argc, char **argv)
     g_test_add_func("/kernels/best", test_best);
     g_test_add_func("/kernels/levels", test_levels);
     variants_add("/kernels/search", test_search);
+    variants_add("/kernels/batch", test_batch);
     variants_add("/kernels/run", test_run);
     variants_add("/kernels/run-ends", test_run_ends);
     return g_test_run();
