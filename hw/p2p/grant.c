@@ -63,48 +63,76 @@ char *p2p_grant_map_error(P2PMember *initiator, int err)
     return g_strdup_printf("VFIO could not map it: %s%s", strerror(err), hint);
 }
 
-/* NULL if @initiator can reach the whole window. */
-static char *p2p_grant_reason(P2PMember *initiator, P2PBarWindow *window)
+static P2PObstacle p2p_grant_obstacle(P2PMember *initiator,
+                                      P2PBarWindow *window)
 {
-    PCIDevice *target = window->owner->dev;
-    const char *name = p2p_device_name(target);
+    P2PMember *owner = window->owner;
     P2PInstall *install;
 
     if (window->state == P2P_WINDOW_STATE_UNMAPPED) {
-        return g_strdup_printf("BAR %d of %s is not decoded: it has no "
-                               "address, memory decode is off, or the device "
-                               "is not in D0", window->bar, name);
+        return (P2PObstacle) { P2P_OBSTACLE_NOT_DECODED };
     }
     if (window->state == P2P_WINDOW_STATE_HIDDEN) {
-        if (window->owner->passthrough &&
-            p2p_vfio_mapping_suspended(target, window->bar)) {
-            return g_strdup_printf("BAR %d of %s is not mapped while the "
-                                   "device uses INTx; have the guest's driver "
-                                   "use MSI or MSI-X", window->bar, name);
-        }
-        return g_strdup_printf("BAR %d of %s is not visible at its address: "
-                               "something else is there, or a bridge does not "
-                               "forward it", window->bar, name);
+        bool intx = owner->passthrough &&
+                    p2p_vfio_mapping_suspended(owner->dev, window->bar);
+
+        return (P2PObstacle) { intx ? P2P_OBSTACLE_INTX
+                                    : P2P_OBSTACLE_HIDDEN };
     }
 
     if (!p2p_window_fits(window, initiator->passthrough)) {
-        return g_strdup_printf("BAR %d of %s is RAM of a device model, which "
-                               "passthrough devices cannot be granted yet",
-                               window->bar, name);
+        return (P2PObstacle) { P2P_OBSTACLE_MODEL_RAM };
     }
     install = p2p_member_install(initiator, window);
     if (install && install->failed) {
-        return p2p_grant_map_error(initiator, install->last_errno);
+        return (P2PObstacle) { P2P_OBSTACLE_MAP_ERROR, install->last_errno };
     }
     if (install && install->bytes >= window->size) {
-        return NULL;
+        return (P2PObstacle) { P2P_OBSTACLE_NONE };
     }
     if (window->backing == P2P_BACKING_IO) {
+        return (P2PObstacle) { P2P_OBSTACLE_NO_CPU_MAPPING };
+    }
+    return (P2PObstacle) { P2P_OBSTACLE_INCOMPLETE,
+                           .bytes = install ? install->bytes : 0 };
+}
+
+/* Why not; NULL: nothing is in the way. */
+static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
+                                 P2PBarWindow *window)
+{
+    const char *name = p2p_device_name(window->owner->dev);
+
+    switch (obstacle.kind) {
+    case P2P_OBSTACLE_UNKNOWN:
+    case P2P_OBSTACLE_NONE:
+        break;
+    case P2P_OBSTACLE_NOT_DECODED:
+        return g_strdup_printf("BAR %d of %s is not decoded: it has no "
+                               "address, memory decode is off, or the device "
+                               "is not in D0", window->bar, name);
+    case P2P_OBSTACLE_INTX:
+        return g_strdup_printf("BAR %d of %s is not mapped while the device "
+                               "uses INTx; have the guest's driver use MSI or "
+                               "MSI-X", window->bar, name);
+    case P2P_OBSTACLE_HIDDEN:
+        return g_strdup_printf("BAR %d of %s is not visible at its address: "
+                               "something else is there, or a bridge does not "
+                               "forward it", window->bar, name);
+    case P2P_OBSTACLE_MODEL_RAM:
+        return g_strdup_printf("BAR %d of %s is RAM of a device model, which "
+                               "passthrough devices cannot be granted yet",
+                               window->bar, name);
+    case P2P_OBSTACLE_MAP_ERROR:
+        return p2p_grant_map_error(initiator, obstacle.err);
+    case P2P_OBSTACLE_NO_CPU_MAPPING:
         return g_strdup_printf("BAR %d of %s has no CPU mapping, which VFIO "
                                "needs", window->bar, name);
+    case P2P_OBSTACLE_INCOMPLETE:
+        return g_strdup_printf("VFIO has mapped %" PRIu64 " of %" PRIu64
+                               " bytes", obstacle.bytes, window->size);
     }
-    return g_strdup_printf("VFIO has mapped %" PRIu64 " of %" PRIu64 " bytes",
-                           install ? install->bytes : 0, window->size);
+    return NULL;
 }
 
 /* --- Telling ----------------------------------------------------------- */
@@ -187,13 +215,21 @@ static void p2p_grant_update(P2PGroup *group, P2PMember *initiator,
                              P2PBarWindow *window)
 {
     P2PGrant *grant = &window->grants[initiator->index];
+    P2PObstacle obstacle;
 
     if (!initiator->dev->p2p.initiate || !initiator->realized) {
         return;
     }
     p2p_grant_path(initiator, window, grant);
+    obstacle = p2p_grant_obstacle(initiator, window);
+    if (obstacle.kind == grant->obstacle.kind &&
+        obstacle.err == grant->obstacle.err &&
+        obstacle.bytes == grant->obstacle.bytes) {
+        return;
+    }
+    grant->obstacle = obstacle;
     g_free(grant->reason);
-    grant->reason = p2p_grant_reason(initiator, window);
+    grant->reason = p2p_obstacle_reason(obstacle, initiator, window);
     grant->installed = !grant->reason;
     trace_p2p_grant(p2p_device_name(initiator->dev),
                     p2p_device_name(window->owner->dev), window->bar,

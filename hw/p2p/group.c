@@ -151,11 +151,10 @@ static void p2p_group_complete(UserCreatable *uc, Error **errp)
                                    &dev);
     if (dev) {
         error_setg(errp, "p2p-group '%s': passthrough device %s is already "
-                   "there and may reach the BARs of every device",
-                   p2p_group_id(group), p2p_device_name(dev));
-        error_append_hint(errp, "Create the group before the first "
-                          "passthrough device, or unplug %s first.\n",
-                          p2p_device_name(dev));
+                   "there and may reach the BARs of every device; create the "
+                   "group before the first passthrough device, or unplug %s "
+                   "first", p2p_group_id(group), p2p_device_name(dev),
+                   p2p_device_name(dev));
         return;
     }
 

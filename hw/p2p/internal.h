@@ -33,6 +33,13 @@ OBJECT_DECLARE_SIMPLE_TYPE(P2PGroup, P2P_GROUP)
 
 #define P2P_MAX_WINDOWS_PER_MEMBER 64
 
+/*
+ * Each is a section of each view's FlatView, of which QEMU has a limit that it
+ * asserts (4096, with the machine's RAM), and all are looked at when the guest
+ * moves one.
+ */
+#define P2P_MAX_WINDOWS_PER_GROUP 1024
+
 typedef struct P2PView P2PView;
 typedef struct P2PBarWindow P2PBarWindow;
 
@@ -114,8 +121,28 @@ typedef struct P2PInstall {
     bool failed;             /* the last call failed */
 } P2PInstall;
 
+/* What is in the way of a grant; the words for it are made when it changes. */
+typedef enum P2PObstacleKind {
+    P2P_OBSTACLE_UNKNOWN,        /* not yet looked for */
+    P2P_OBSTACLE_NONE,
+    P2P_OBSTACLE_NOT_DECODED,
+    P2P_OBSTACLE_INTX,
+    P2P_OBSTACLE_HIDDEN,
+    P2P_OBSTACLE_MODEL_RAM,      /* RAM of a device model, for VFIO */
+    P2P_OBSTACLE_MAP_ERROR,
+    P2P_OBSTACLE_NO_CPU_MAPPING,
+    P2P_OBSTACLE_INCOMPLETE,
+} P2PObstacleKind;
+
+typedef struct P2PObstacle {
+    P2PObstacleKind kind;
+    int err;                     /* P2P_OBSTACLE_MAP_ERROR: errno */
+    uint64_t bytes;              /* P2P_OBSTACLE_INCOMPLETE: mapped */
+} P2PObstacle;
+
 /* Verdict on one initiator, and what was told about it. */
 typedef struct P2PGrant {
+    P2PObstacle obstacle;
     bool installed;
     char *reason;            /* why not; NULL if installed */
     bool has_path;           /* both are passthrough */
@@ -268,6 +295,8 @@ char *p2p_grant_map_error(P2PMember *initiator, int err);
 /* All take a passthrough device. */
 const void *p2p_vfio_container(PCIDevice *dev);
 bool p2p_vfio_uses_iommufd(PCIDevice *dev);
+/* What maps for it, in words; the same pointer for the same back end. */
+const char *p2p_vfio_backend(PCIDevice *dev);
 char *p2p_vfio_host_bdf(PCIDevice *dev);
 /* A function on a real bus, in contrast to one that a process emulates. */
 bool p2p_vfio_is_hardware(PCIDevice *dev);

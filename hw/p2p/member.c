@@ -34,17 +34,15 @@ static void p2p_prop_group_set(Object *obj, Visitor *v, const char *name,
     if (!visit_type_str(v, name, &path, errp)) {
         return;
     }
-    if (*path) {
-        new = object_resolve_path_type(path, TYPE_P2P_GROUP, NULL);
-        if (!new) {
-            error_setg(errp, "p2p-group=%s: there is no p2p-group object of "
-                       "that name", path);
-            error_append_hint(errp, "Create it first: -object p2p-group,"
-                              "id=%s\n", path);
-            return;
-        }
-        object_ref(new);
+    /* Not a way to say "none": who gives an empty name expects a group. */
+    new = *path ? object_resolve_path_type(path, TYPE_P2P_GROUP, NULL) : NULL;
+    if (!new) {
+        error_setg(errp, "p2p-group=%s: there is no p2p-group object of that "
+                   "name; create it before the device: -object p2p-group,"
+                   "id=NAME", path);
+        return;
     }
+    object_ref(new);
     if (*group) {
         object_unref(OBJECT(*group));
     }
@@ -107,13 +105,12 @@ bool p2p_device_check_viommu(PCIDevice *dev, Error **errp)
         return true;
     }
     error_setg(errp, "%s: p2p-group: the guest's own IOMMU translates for bus "
-               "%s, which does not go together with the views of a p2p-group",
-               p2p_device_name(dev), BUS(pci_get_bus(dev))->name);
-    error_append_hint(errp, "Put the device below a host bridge with "
-                      "bypass_iommu=on (pxb-pcie), or leave the guest's IOMMU "
-                      "out.%s\n", dev->p2p.group ? ""
-                      : " In a machine with a p2p-group this holds for every "
-                        "passthrough device.");
+               "%s, which does not go together with the views of a p2p-group"
+               "%s; put the device below a host bridge with bypass_iommu=on "
+               "(pxb-pcie), or leave the guest's IOMMU out",
+               p2p_device_name(dev), BUS(pci_get_bus(dev))->name,
+               dev->p2p.group ? "" : ", and in a machine that has one every "
+                                     "passthrough device has a view");
     return false;
 }
 
@@ -135,8 +132,8 @@ static bool p2p_device_check_vhost(PCIDevice *dev, Error **errp)
         return true;
     }
     error_setg(errp, "%s: p2p-group: the device's data path is vhost, which a "
-               "group has no hold on", p2p_device_name(dev));
-    error_append_hint(errp, "Use a back end in QEMU (vhost=off).\n");
+               "group has no hold on; use a back end in QEMU (vhost=off)",
+               p2p_device_name(dev));
     return false;
 }
 
@@ -148,9 +145,9 @@ static bool p2p_device_check_virtio(PCIDevice *dev, Error **errp)
     }
     error_setg(errp, "%s: p2p-group: without iommu_platform=on a virtio "
                "device does not use the DMA address space of its PCI "
-               "function, a group has no hold on it", p2p_device_name(dev));
-    error_append_hint(errp, "Add iommu_platform=on to the device, and "
-                      "disable-legacy=on if it is on a conventional bus.\n");
+               "function, a group has no hold on it; add iommu_platform=on, "
+               "and disable-legacy=on if it is on a conventional bus",
+               p2p_device_name(dev));
     return false;
 }
 
@@ -192,10 +189,42 @@ static bool p2p_device_check_iommu_group(PCIDevice *dev, AddressSpace *as,
     }
     error_setg(errp, "%s: p2p-group: host IOMMU group %d also holds %s, which "
                "would have another view; the host's IOMMU cannot tell the two "
-               "apart", p2p_device_name(dev), search.iommu_group,
+               "apart: give both the same p2p-group and p2p-initiate, or "
+               "neither", p2p_device_name(dev), search.iommu_group,
                p2p_device_name(search.other));
-    error_append_hint(errp, "Give both the same p2p-group and p2p-initiate, "
-                      "or neither.\n");
+    return false;
+}
+
+static int p2p_find_other_backend(Object *obj, void *opaque)
+{
+    P2PGroupSearch *search = opaque;
+    PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
+
+    if (dev && dev != search->dev && dev->p2p.as == search->as &&
+        p2p_device_is_passthrough(dev) &&
+        p2p_vfio_backend(dev) != p2p_vfio_backend(search->dev)) {
+        search->other = dev;
+        return 1;
+    }
+    return 0;
+}
+
+/* VFIO looks for a container among all of an address space, and aborts. */
+static bool p2p_device_check_backend(PCIDevice *dev, AddressSpace *as,
+                                     Error **errp)
+{
+    P2PGroupSearch search = { .dev = dev, .as = as };
+
+    object_child_foreach_recursive(object_get_root(), p2p_find_other_backend,
+                                   &search);
+    if (!search.other) {
+        return true;
+    }
+    error_setg(errp, "%s: p2p-group: the device uses %s, and %s, which would "
+               "share its view, %s: VFIO cannot do that; give both the same "
+               "iommufd=, or none", p2p_device_name(dev),
+               p2p_vfio_backend(dev), p2p_device_name(search.other),
+               p2p_vfio_backend(search.other));
     return false;
 }
 
@@ -266,7 +295,8 @@ bool p2p_device_join(PCIDevice *dev, Error **errp)
     }
     if (passthrough) {
         as = p2p_view_address_space(p2p_choose_view(dev, group));
-        if (!p2p_device_check_iommu_group(dev, as, errp)) {
+        if (!p2p_device_check_iommu_group(dev, as, errp) ||
+            !p2p_device_check_backend(dev, as, errp)) {
             return false;
         }
     }
@@ -345,7 +375,7 @@ static char *p2p_grant_try(P2PMember *initiator, P2PBarWindow *window)
 }
 
 /* Why the grant cannot be installed; NULL: it can, as far as can be told. */
-static char *p2p_grant_obstacle(P2PMember *initiator, P2PBarWindow *window)
+static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
 {
     P2PGrant *grant = &window->grants[initiator->index];
 
@@ -384,17 +414,16 @@ static bool p2p_member_check_required(P2PMember *member, Error **errp)
             }
             for (guint i = 0; i < owner->windows->len; i++) {
                 P2PBarWindow *w = g_ptr_array_index(owner->windows, i);
-                g_autofree char *why = p2p_grant_obstacle(initiator, w);
+                g_autofree char *why = p2p_required_obstacle(initiator, w);
 
                 if (why) {
                     error_setg(errp, "%s: p2p-group '%s' has policy=require, "
-                               "and %s cannot reach BAR %d of %s: %s",
+                               "and %s cannot reach BAR %d of %s: %s; with "
+                               "policy=auto the devices work without it",
                                p2p_device_name(member->dev),
                                p2p_group_id(member->group),
                                p2p_device_name(initiator->dev), w->bar,
                                p2p_device_name(owner->dev), why);
-                    error_append_hint(errp, "With policy=auto the devices "
-                                      "work without it.\n");
                     return false;
                 }
             }

@@ -16,6 +16,11 @@ bool p2p_vfio_uses_iommufd(PCIDevice *dev)
     g_assert_not_reached();
 }
 
+const char *p2p_vfio_backend(PCIDevice *dev)
+{
+    return "";
+}
+
 char *p2p_vfio_host_bdf(PCIDevice *dev)
 {
     g_assert_not_reached();

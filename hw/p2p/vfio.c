@@ -31,6 +31,18 @@ bool p2p_vfio_uses_iommufd(PCIDevice *dev)
     return P2P_VFIO(dev)->vbasedev.iommufd;
 }
 
+const char *p2p_vfio_backend(PCIDevice *dev)
+{
+    static const char type1[] = "VFIO's type1 back end";
+    static const char iommufd[] = "iommufd";
+    static const char vfio_user[] = "vfio-user";
+
+    if (!p2p_vfio_is_hardware(dev)) {
+        return vfio_user;
+    }
+    return p2p_vfio_uses_iommufd(dev) ? iommufd : type1;
+}
+
 bool p2p_vfio_is_hardware(PCIDevice *dev)
 {
     return object_dynamic_cast(OBJECT(dev), "vfio-pci");

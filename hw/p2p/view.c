@@ -62,6 +62,7 @@ struct P2PView {
     P2PMember *member;      /* NULL: passthrough devices, or freed */
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
+    GHashTable *by_gpa;     /* gpa -> slice that is not gone */
     QTAILQ_ENTRY(P2PView) next;
 };
 
@@ -168,6 +169,7 @@ static void p2p_slice_add(P2PView *view, const P2PSlice *want)
     memory_region_set_readonly(&slice->alias, slice->readonly);
     memory_region_add_subregion(&view->root, slice->gpa, &slice->alias);
     QTAILQ_INSERT_TAIL(&view->slices, slice, next);
+    g_hash_table_insert(view->by_gpa, &slice->gpa, slice);
     slice->fresh = true;
     p2p_changed();
     trace_p2p_view_add(view->name, p2p_slice_name(slice), slice->gpa,
@@ -181,6 +183,7 @@ static void p2p_slice_add(P2PView *view, const P2PSlice *want)
 static void p2p_slice_remove(P2PView *view, P2PSlice *slice)
 {
     memory_region_del_subregion(&view->root, &slice->alias);
+    g_hash_table_remove(view->by_gpa, &slice->gpa);
     slice->gone = true;
     p2p_changed();
     if (slice->read_only) {
@@ -238,15 +241,13 @@ static bool p2p_slice_equal(const P2PSlice *a, const P2PSlice *b)
 
 static void p2p_sync_want(P2PSync *sync, const P2PSlice *want)
 {
-    P2PSlice *slice;
+    P2PSlice *slice = g_hash_table_lookup(sync->view->by_gpa, &want->gpa);
 
-    QTAILQ_FOREACH(slice, &sync->view->slices, next) {
-        if (!slice->gone && p2p_slice_equal(slice, want)) {
-            slice->wanted = true;
-            return;
-        }
+    if (slice && p2p_slice_equal(slice, want)) {
+        slice->wanted = true;
+    } else {
+        g_array_append_val(sync->add, *want);
     }
-    g_array_append_val(sync->add, *want);
 }
 
 static void p2p_slice_of_window(P2PView *view, P2PBarWindow *window,
@@ -591,6 +592,7 @@ P2PView *p2p_view_new(P2PGroup *group, P2PMember *member)
                                  member ? ":" : "",
                                  member ? p2p_device_name(member->dev) : "");
     QTAILQ_INIT(&view->slices);
+    view->by_gpa = g_hash_table_new(g_int64_hash, g_int64_equal);
 
     if (member) {
         memory_region_init_io(&view->root, owner, &p2p_view_ops, view,
@@ -629,6 +631,7 @@ void p2p_view_free(P2PView *view)
     address_space_destroy(&view->as);
     memory_region_transaction_commit();
     p2p_view_reap(view);
+    g_hash_table_destroy(view->by_gpa);
     view->member = NULL;
     object_unref(OBJECT(view));
 }

@@ -80,14 +80,33 @@ static GArray *p2p_bar_ranges(PCIDevice *dev, int bar)
 
 /* --- p2p-share --------------------------------------------------------- */
 
+static unsigned p2p_group_windows(P2PGroup *group)
+{
+    unsigned n = 0;
+    P2PMember *member;
+
+    P2P_FOREACH_MEMBER(member, group) {
+        n += member->windows->len;
+    }
+    return n;
+}
+
 static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
                            P2PAccess access, Error **errp)
 {
     P2PBarWindow *window;
 
     if (member->windows->len >= P2P_MAX_WINDOWS_PER_MEMBER) {
-        error_setg(errp, "%s: p2p-share: more than %d windows",
-                   p2p_device_name(member->dev), P2P_MAX_WINDOWS_PER_MEMBER);
+        error_setg(errp, "%s: p2p-share: more than %d windows; share fewer "
+                   "and larger ranges", p2p_device_name(member->dev),
+                   P2P_MAX_WINDOWS_PER_MEMBER);
+        return false;
+    }
+    if (p2p_group_windows(member->group) >= P2P_MAX_WINDOWS_PER_GROUP) {
+        error_setg(errp, "%s: p2p-share: p2p-group '%s' has %d windows "
+                   "already, more are not supported; share fewer and larger "
+                   "ranges", p2p_device_name(member->dev),
+                   p2p_group_id(member->group), P2P_MAX_WINDOWS_PER_GROUP);
         return false;
     }
 
@@ -180,7 +199,10 @@ static bool p2p_share_parse(const char *text, P2PShareItem *item)
     }
     if (*p == '@') {
         item->has_range = true;
-        if (qemu_strtosz(p + 1, &p, &item->start) < 0 || *p != '-' ||
+        /* A size may begin with a blank, but not here. */
+        if (!g_ascii_isdigit(p[1]) ||
+            qemu_strtosz(p + 1, &p, &item->start) < 0 ||
+            *p != '-' || !g_ascii_isdigit(p[1]) ||
             qemu_strtosz(p + 1, &p, &item->end) < 0) {
             return false;
         }
@@ -198,14 +220,14 @@ static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
         g_autoptr(GString) bars = g_string_new("");
 
         for (int i = 0; i < PCI_ROM_SLOT; i++) {
-            if (member->dev->io_regions[i].size) {
+            r = &member->dev->io_regions[i];
+            if (r->size && !(r->type & PCI_BASE_ADDRESS_SPACE_IO)) {
                 g_string_append_printf(bars, " bar%d", i);
             }
         }
-        error_setg(errp, "%s: p2p-share=%s: the device has no BAR %d", name,
-                   text, bar);
-        error_append_hint(errp, "It has:%s.\n", bars->len ? bars->str
-                                                          : " none");
+        error_setg(errp, "%s: p2p-share=%s: the device has no BAR %d; its "
+                   "memory BARs are:%s", name, text, bar,
+                   bars->len ? bars->str : " none");
         return false;
     }
     r = &member->dev->io_regions[bar];
@@ -224,9 +246,8 @@ static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
     if (p2p_mapping_unsteady(member)) {
         error_setg(errp, "%s: p2p-share=%s: the device has neither MSI nor "
                    "MSI-X; each INTx interrupt takes the mapping of BAR %d "
-                   "away", name, text, bar);
-        error_append_hint(errp, "Use p2p-share=none: the device can still "
-                          "reach others.\n");
+                   "away; use p2p-share=none, the device can still reach "
+                   "others", name, text, bar);
         return false;
     }
     return true;
@@ -239,20 +260,20 @@ static bool p2p_share_check_range(P2PMember *member, const char *text,
     uint64_t page = qemu_real_host_page_size();
     uint64_t size = member->dev->io_regions[item->bar].size;
 
+    if (item->start >= item->end || item->end > size) {
+        error_setg(errp, "%s: p2p-share=%s: range is empty or ends beyond "
+                   "BAR %d, which has 0x%" PRIx64 " bytes; the number behind "
+                   "the '-' is the first byte behind the range", name, text,
+                   item->bar, size);
+        return false;
+    }
     if (!QEMU_IS_ALIGNED(item->start, page) ||
         !QEMU_IS_ALIGNED(item->end, page)) {
         error_setg(errp, "%s: p2p-share=%s: range is not aligned to the page "
-                   "size of %" PRIu64, name, text, page);
-        error_append_hint(errp, "Next aligned range: 0x%" PRIx64 "-0x%" PRIx64
-                          ".\n", QEMU_ALIGN_DOWN(item->start, page),
-                          QEMU_ALIGN_UP(item->end, page));
-        return false;
-    }
-    if (item->start >= item->end || item->end > size) {
-        error_setg(errp, "%s: p2p-share=%s: range is empty or ends beyond "
-                   "BAR %d, which has 0x%" PRIx64 " bytes", name, text,
-                   item->bar, size);
-        error_append_hint(errp, "END is the first byte behind the range.\n");
+                   "size of %" PRIu64 "; the next aligned range is 0x%" PRIx64
+                   "-0x%" PRIx64, name, text, page,
+                   QEMU_ALIGN_DOWN(item->start, page),
+                   QEMU_ALIGN_UP(item->end, page));
         return false;
     }
     for (guint i = 0; i < member->windows->len; i++) {
@@ -318,9 +339,8 @@ static bool p2p_share_item(P2PMember *member, const char *text,
     if (covered < (item->has_range ? item->end - item->start : 1)) {
         error_setg(errp, "%s: p2p-share=%s: part of the range has no CPU "
                    "mapping (an MSI-X table, or registers that QEMU "
-                   "emulates)", p2p_device_name(member->dev), text);
-        error_append_hint(errp, "Leave the range out to share all parts of "
-                          "BAR %d that can be shared.\n", item->bar);
+                   "emulates); bar%d without a range shares all parts that "
+                   "can be", p2p_device_name(member->dev), text, item->bar);
         return false;
     }
     return true;
@@ -341,10 +361,10 @@ bool p2p_windows_create(P2PMember *member, const char *share, Error **errp)
         P2PShareItem item;
 
         if (!p2p_share_parse(items[i], &item)) {
-            error_setg(errp, "%s: p2p-share=%s: cannot understand '%s'",
+            error_setg(errp, "%s: p2p-share=%s: cannot understand '%s'; it is "
+                       "auto, none, or a '+'-separated list of "
+                       "barN[:ro|:rw][@OFFSET-END]",
                        p2p_device_name(member->dev), share, items[i]);
-            error_append_hint(errp, "Use auto, none, or a '+'-separated list "
-                              "of barN[:ro|:rw][@OFFSET-END].\n");
             return false;
         }
         if (!p2p_share_item(member, items[i], &item, errp)) {

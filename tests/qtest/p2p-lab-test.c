@@ -613,7 +613,7 @@ static void test_split_iommu_group(void)
         g_assert_nonnull(strstr(messages, "drive1"));
         g_assert_nonnull(strstr(messages, "p2p-group"));
         g_assert_nonnull(strstr(messages, "IOMMU group"));
-        g_assert_nonnull(strstr(messages, "Give both the same p2p-group"));
+        g_assert_nonnull(strstr(messages, "give both the same p2p-group"));
     }
 }
 
