@@ -16,6 +16,7 @@
 enum {
     ENTRIES = 8192,         /* of a case, in all its vectors */
     ENTRY_LEN = 4096,
+    GROUP = 8,
     CHANGES = 16,
     MOST_WINDOWS = 65536,
 };
@@ -26,6 +27,7 @@ enum {
 typedef enum Pattern {
     SEQUENTIAL,
     RANDOM,
+    GROUPS,     /* of entries in one window, not in order */
     SPLIT,      /* every entry lies in two windows */
 } Pattern;
 
@@ -43,6 +45,7 @@ static const Case cases[] = {
     { "rand4k/n256/w64", RANDOM, 256, 64 },
     { "rand4k/n256/w4096", RANDOM, 256, 4096 },
     { "rand4k/n256/w65536", RANDOM, 256, 65536 },
+    { "groups4k/n256/w64", GROUPS, 256, 64 },
     { "rand4k/n1/w64", RANDOM, 1, 64 },
     { "split4k/n256/w64", SPLIT, 256, 64 },
 };
@@ -81,6 +84,9 @@ static void fill(const Case *c, uint64_t stride, P2PGuestVec *in)
         if (c->pattern != SEQUENTIAL) {
             window = random_step(&state) % c->n_windows;
             offset = random_step(&state) % slots * ENTRY_LEN;
+        }
+        if (c->pattern == GROUPS) {
+            window = i / GROUP % c->n_windows;
         }
         if (c->pattern == SPLIT) {
             window %= c->n_windows - 1;

@@ -555,6 +555,34 @@ static void test_remove_all(void)
     g_assert_cmpuint(count_blocks(), ==, 0);
 }
 
+/* Windows of one byte without a gap, up to the last address of all */
+static void test_bytes(void)
+{
+    enum { N = 700 };
+    g_autoptr(GArray) windows = g_array_new(FALSE, FALSE, sizeof(P2PWindow));
+    g_autoptr(P2PMap) map = NULL;
+
+    for (unsigned i = 0; i < N; i++) {
+        P2PWindow w = ram_window(UINT64_MAX - (N - 1) + i, 1);
+
+        g_array_append_val(windows, w);
+    }
+    map = p2p_map_new(at(windows, 0), N, 0, NULL);
+    assert_holds(map, windows);
+    for (unsigned i = 0; i < N; i++) {
+        P2PWindow w = *at(windows, i);
+        g_autoptr(P2PMap) less = p2p_map_change(map, &w.gpa, 1, NULL, 0, NULL);
+        P2PWindow found;
+
+        g_assert_nonnull(less);
+        g_assert_cmpuint(p2p_map_size(less), ==, N - 1);
+        g_assert_false(p2p_map_find(less, w.gpa, &found));
+        assert_change(map, &w.gpa, w, N);
+        assert_change(less, NULL, w, N);
+        assert_overlap(map, NULL, w);
+    }
+}
+
 /* One by one, behind, before, and in between: chunks are split evenly. */
 static void test_add_all(void)
 {
@@ -733,6 +761,7 @@ int main(int argc, char **argv)
     g_test_add_func("/map-change/sharing", test_sharing);
     g_test_add_func("/map-change/remove-all", test_remove_all);
     g_test_add_func("/map-change/add-all", test_add_all);
+    g_test_add_func("/map-change/bytes", test_bytes);
     g_test_add_func("/map-change/unsorted", test_unsorted);
     g_test_add_func("/map-change/rights-apart", test_rights_apart);
     g_test_add_func("/map-change/memory", test_memory);

@@ -270,6 +270,27 @@ static void test_end_of_address_space(void)
     check_bad(map, 0, far, -EINVAL, P2P_FAULT_WRAPS, UINT64_MAX);
 }
 
+/* Entries that continue each other, the last one beyond the end */
+static void test_run_that_wraps(void)
+{
+    g_autoptr(P2PMap) map = make_map();
+    const P2PGuestVec in[] = {
+        GUEST(-0xc00, 0x300, R), GUEST(-0x600, 0x300, R),
+        GUEST(-0x300, 0x300, R), GUEST(0, 0x300, R), GUEST(0x300, 0x300, R),
+    };
+    const P2PBusVec want[] = {
+        BUS(-0xc00, 0x300, R | RAM), BUS(-0x600, 0x600, R | RAM),
+        BUS(0x10000, 0x600, R | RAM),
+    };
+    const P2PGuestVec wraps[] = {
+        GUEST(-0xc00, 0x300, R), GUEST(-0x480, 0x300, R),
+        GUEST(-0x180, 0x300, R), GUEST(0x180, 0x300, R),
+    };
+
+    CHECK(map, 0, in, want);
+    check_fault(map, 0, wraps, 4, -EINVAL, P2P_FAULT_WRAPS, 2, -0x180);
+}
+
 /* An entry that ends with the bus, and one that begins with it. */
 static void test_no_merge_around_the_bus(void)
 {
@@ -301,6 +322,48 @@ static void test_unmapped(void)
     check_bad(map, 0, into, -EFAULT, P2P_FAULT_UNMAPPED, 0x6000);
     check_bad(map, 0, from, -EFAULT, P2P_FAULT_UNMAPPED, 0x6fff);
     check_fault(empty, 0, any, 1, -EFAULT, P2P_FAULT_UNMAPPED, 0, 0);
+}
+
+static void check_behind_the_last(uint64_t base, unsigned n)
+{
+    P2PWindow many[P2P_CHUNK_WINDOWS];
+    g_autoptr(P2PMap) map = NULL;
+    const uint64_t end = base + n * 0x1000;
+    const P2PGuestVec across[] = { GUEST(end - 8, 16, R) };
+    const P2PGuestVec behind[] = { GUEST(end - 8, 8, R), GUEST(end, 8, R) };
+
+    for (unsigned i = 0; i < n; i++) {
+        many[i] = windows[0];
+        many[i].gpa.gpa = base + i * 0x1000;
+        many[i].size = 0x1000;
+        /* If it were taken for a window's end, all would be below it. */
+        many[i].host.hva = (void *)UINTPTR_MAX;
+    }
+    map = p2p_map_new(many, n, 0, NULL);
+    check_fault(map, 0, across, 1, -EFAULT, P2P_FAULT_UNMAPPED, 0, end);
+    check_fault(map, 0, behind, 2, -EFAULT, P2P_FAULT_UNMAPPED, 1, end);
+}
+
+/* What is in memory behind a chunk's last window is no window. */
+static void test_behind_the_last(void)
+{
+    for (unsigned n = 1; n <= P2P_CHUNK_WINDOWS; n++) {
+        check_behind_the_last(0, n);
+        /* As keys, their addresses are small. */
+        check_behind_the_last(UINT64_C(1) << 63, n);
+    }
+}
+
+/* A length of 0 less one is more than 32 bits, but less than this window. */
+static void test_zero_length(void)
+{
+    P2PWindow big = windows[0];
+    g_autoptr(P2PMap) map = NULL;
+    const P2PGuestVec zero = GUEST(0x1000, 0, R);
+
+    big.size = UINT64_C(1) << 40;
+    map = p2p_map_new(&big, 1, 0, NULL);
+    check_bad(map, 0, zero, -EINVAL, P2P_FAULT_ZERO_LENGTH, 0x1000);
 }
 
 static void test_rights(void)
@@ -498,9 +561,12 @@ int main(int argc, char **argv)
     variants_add("/translate/no-merge", test_no_merge);
     variants_add("/translate/merge-limit", test_merge_limit);
     variants_add("/translate/end-of-address-space", test_end_of_address_space);
+    variants_add("/translate/run-that-wraps", test_run_that_wraps);
     variants_add("/translate/no-merge-around-the-bus",
                  test_no_merge_around_the_bus);
     variants_add("/translate/unmapped", test_unmapped);
+    variants_add("/translate/behind-the-last", test_behind_the_last);
+    variants_add("/translate/zero-length", test_zero_length);
     variants_add("/translate/rights", test_rights);
     variants_add("/translate/revoked", test_revoked);
     variants_add("/translate/bad-flags", test_bad_flags);
