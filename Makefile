@@ -43,6 +43,7 @@ help:
 	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
 	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'
 	@echo 'make qtests        build what the qtests and the lab run'
+	@echo 'make bench         measure against peers; results in $(BUILD)/bench'
 	@echo 'make lab           a shell in the lab'
 	@echo 'make install       install qemu-system-x86_64 (PREFIX=, DESTDIR=)'
 	@echo 'make deps          install what building and testing need'
@@ -109,6 +110,13 @@ check-lab: qtests kernel
 .PHONY: check-matrix
 check-matrix: $(BUILD)/config.mk
 	@MAKE="$(MAKE)" scripts/check-matrix $(BUILD) $(MATRIX)
+
+# --- Benches
+
+.PHONY: bench
+bench: build
+	@scripts/install-deps --bench
+	@tests/bench/run $(BUILD)
 
 # --- The lab
 

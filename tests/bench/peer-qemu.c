@@ -56,7 +56,7 @@ static void close_qemu(void)
 const Peer peer_qemu = {
     .name = "qemu-address_space_translate",
     .function = "address_space_translate",
-    .max_windows = 4096,    /* no limit of QEMU's, of patience */
+    .max_windows = 4094,    /* of 4096 sections two are its own */
     .open = open_qemu,
     .run = run,
     .close = close_qemu,

@@ -49,17 +49,6 @@ static inline unsigned rank_avx2(const int64_t *keys, int64_t limit)
     /* Two bytes for each key, in whatever order */
     return _mm_popcnt_u32(_mm256_movemask_epi8(_mm256_packs_epi16(a, b))) / 2;
 }
-
-__attribute__((target("avx512f,avx2,bmi,bmi2,popcnt")))
-static inline unsigned rank_avx512(const int64_t *keys, int64_t limit)
-{
-    const __m512i *k = (const __m512i *)keys;
-    __m512i l = _mm512_set1_epi64(limit);
-    __mmask16 both = _mm512_kunpackb(_mm512_cmplt_epi64_mask(k[1], l),
-                                     _mm512_cmplt_epi64_mask(k[0], l));
-
-    return _mm_popcnt_u32(both);
-}
 #endif
 
 #define ALWAYS_INLINE __attribute__((always_inline))
@@ -114,7 +103,6 @@ static inline bool lanes_end_portable(const Lanes_portable *l)
 
 #ifdef __x86_64__
 #define TARGET_AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
-#define TARGET_AVX512 __attribute__((target("avx512f,avx2,bmi,bmi2,popcnt")))
 
 typedef struct Lanes_avx2 {
     __m256i end;            /* in the upper address */
@@ -184,68 +172,6 @@ static inline TARGET_AVX2 bool lanes_end_avx2(const Lanes_avx2 *l)
     return _mm256_testz_si256(l->wrong, address) &&
            _mm256_testz_si256(l->other_flags, flags);
 }
-
-typedef struct Lanes_avx512 {
-    __m512i end;            /* in the highest address */
-    __m512i flags;
-    __m512i other_flags;
-    __mmask8 wrong;         /* in the addresses: not 0 */
-} Lanes_avx512;
-
-static inline TARGET_AVX512 void lanes_begin_avx512(Lanes_avx512 *l,
-                                                    uint32_t flags,
-                                                    uint64_t end)
-{
-    l->end = _mm512_set1_epi64(end);
-    l->flags = _mm512_set1_epi64((uint64_t)flags << 32);
-    l->other_flags = _mm512_setzero_si512();
-    l->wrong = 0;
-}
-
-static inline TARGET_AVX512 __m512i swap_avx512(__m512i a)
-{
-    return _mm512_shuffle_epi32(a, _MM_PERM_BADC);
-}
-
-static inline TARGET_AVX512 void lanes_translate_avx512(
-    Lanes_avx512 *l, const P2PGuestVec *in, const P2PSpan *const *spans,
-    P2PBusVec *out)
-{
-    const __m512i low = _mm512_set1_epi64(UINT32_MAX);
-    const __m512i one = _mm512_set1_epi64(1);
-    __m512i entry = _mm512_loadu_si512(in);
-    __m512i span = _mm512_castsi128_si512(
-        _mm_loadu_si128((const __m128i *)spans[0]));
-    __m512i len = _mm512_and_si512(swap_avx512(entry), low);
-    __m512i bus, end, before;
-
-    span = _mm512_inserti32x4(
-        span, _mm_loadu_si128((const __m128i *)spans[1]), 1);
-    span = _mm512_inserti32x4(
-        span, _mm_loadu_si128((const __m128i *)spans[2]), 2);
-    span = _mm512_inserti32x4(
-        span, _mm_loadu_si128((const __m128i *)spans[3]), 3);
-    bus = _mm512_add_epi64(entry, swap_avx512(span));
-    end = _mm512_add_epi64(bus, len);
-    before = _mm512_alignr_epi64(end, l->end, 6);
-
-    l->wrong |= _mm512_cmpgt_epu64_mask(entry, span) |
-                _mm512_cmpgt_epu64_mask(_mm512_sub_epi64(len, one),
-                                        _mm512_sub_epi64(span, entry)) |
-                _mm512_cmpeq_epi64_mask(bus, before);
-    l->other_flags = _mm512_or_si512(l->other_flags,
-                                     _mm512_xor_si512(entry, l->flags));
-    l->end = end;
-    _mm512_storeu_si512(out, _mm512_mask_and_epi64(bus, 0xaa, entry, low));
-}
-
-static inline TARGET_AVX512 bool lanes_end_avx512(const Lanes_avx512 *l)
-{
-    /* The upper halves of the odd numbers are the flags. */
-    return !(l->wrong & 0x55) &&
-           !_mm512_test_epi32_mask(l->other_flags,
-                                   _mm512_set4_epi32(-1, 0, 0, 0));
-}
 #endif
 
 /* --- Search and batch -------------------------------------------------- */
@@ -259,11 +185,6 @@ static inline TARGET_AVX512 bool lanes_end_avx512(const Lanes_avx512 *l)
 #define VARIANT(name) name##_avx2
 #define TARGET TARGET_AVX2
 #define LANES 2
-#include "kernel.c.inc"
-
-#define VARIANT(name) name##_avx512
-#define TARGET TARGET_AVX512
-#define LANES 4
 #include "kernel.c.inc"
 #endif
 
@@ -347,11 +268,6 @@ static bool supported_avx2(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
            __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
 }
-
-static bool supported_avx512(void)
-{
-    return supported_avx2() && __builtin_cpu_supports("avx512f");
-}
 #endif
 
 /* --- Choice ------------------------------------------------------------ */
@@ -366,7 +282,6 @@ const P2PKernels p2p_kernels[] = {
       run_portable },
 #ifdef __x86_64__
     { "avx2", supported_avx2, search_avx2, batch_avx2, run_avx2 },
-    { "avx512", supported_avx512, search_avx512, batch_avx512, run_avx2 },
 #endif
     { NULL }
 };

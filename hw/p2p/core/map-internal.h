@@ -27,6 +27,16 @@
 
 #define P2P_CACHE_LINE 64
 
+/*
+ * For arrays of the inner loops, all of which is written before it is read:
+ * QEMU is built with -ftrivial-auto-var-init=zero.
+ */
+#if __has_attribute(uninitialized)
+#define P2P_UNINITIALIZED __attribute__((uninitialized))
+#else
+#define P2P_UNINITIALIZED
+#endif
+
 /* Keys of a node, and children of an inner one. */
 #define P2P_NODE_KEYS 16
 #define P2P_FAN_OUT (P2P_NODE_KEYS + 1)

@@ -596,7 +596,7 @@ P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
 {
     const P2PGuestVec entry = { .addr = addr };
     P2PPlace place = { .index = P2P_NOWHERE };
-    P2PPlaces found;
+    P2P_UNINITIALIZED P2PPlaces found;
 
     if (!map->n) {
         return place;

@@ -336,18 +336,24 @@ static size_t translate_near(Walk *walk, const P2PGuestVec *in, size_t n,
     return i;
 }
 
-/* A batch that the kernel can translate at once; false: it cannot. */
+/*
+ * A batch that the kernel can translate at once; false: it cannot, and @places
+ * is all there is.
+ */
 static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
                          P2PPlaces *places)
 {
     Result *r = &walk->result;
-    P2PBusVec scratch[P2P_BATCH];
-    P2PBusVec *out = r->used + n <= r->room ? r->out + r->used : scratch;
     uint64_t end = r->last.addr.bus + r->last.len;
-    bool ok = walk->kernels->batch(walk->map, &walk->initiator, in, n, end,
-                                   out, places);
+    P2PBusVec *out;
 
-    if (!ok || out == scratch) {
+    if (r->used + n > r->room) {
+        walk->kernels->search(walk->map, in, n, places);
+        return false;
+    }
+    out = r->out + r->used;
+    if (!walk->kernels->batch(walk->map, &walk->initiator, in, n, end, out,
+                              places)) {
         return false;
     }
     r->used += n;
@@ -382,7 +388,7 @@ static size_t translate_far(Walk *walk, const P2PGuestVec *in, size_t n,
     size_t i = 0;
 
     while (i < n) {
-        P2PPlaces places;
+        P2P_UNINITIALIZED P2PPlaces places;
         unsigned batch = MIN(n - i, P2P_BATCH);
 
         if (append_batch(walk, &in[i], batch, &places)) {
