@@ -28,6 +28,7 @@ typedef enum Pattern {
     SEQUENTIAL,
     RANDOM,
     GROUPS,     /* of entries in one window, not in order */
+    TURN,       /* random, then all in one window, not in order */
     SPLIT,      /* every entry lies in two windows */
 } Pattern;
 
@@ -46,6 +47,7 @@ static const Case cases[] = {
     { "rand4k/n256/w4096", RANDOM, 256, 4096 },
     { "rand4k/n256/w65536", RANDOM, 256, 65536 },
     { "groups4k/n256/w64", GROUPS, 256, 64 },
+    { "turn4k/n256/w64", TURN, 256, 64 },
     { "rand4k/n1/w64", RANDOM, 1, 64 },
     { "split4k/n256/w64", SPLIT, 256, 64 },
 };
@@ -87,6 +89,9 @@ static void fill(const Case *c, uint64_t stride, P2PGuestVec *in)
         }
         if (c->pattern == GROUPS) {
             window = i / GROUP % c->n_windows;
+        }
+        if (c->pattern == TURN && i % c->n >= c->n / 4) {
+            window = 0;
         }
         if (c->pattern == SPLIT) {
             window %= c->n_windows - 1;

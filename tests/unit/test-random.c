@@ -377,11 +377,28 @@ static void add_crossing(Scene *s, unsigned count, uint32_t flags)
     }
 }
 
+/* What could be joined with the last entry, but for no-merge */
+static void add_continuation(Scene *s)
+{
+    P2PGuestVec e = s->in[s->n - 1];
+
+    e.addr.gpa += e.len;
+    e.len = 1 + random_below(64);
+    e.flags &= ~P2P_VEC_NO_MERGE;
+    e.flags |= one_in(4) ? P2P_VEC_NO_MERGE : 0;
+    if (may_pass(s, &e)) {
+        add_entry(s, e);
+    }
+}
+
 static void add_segment(Scene *s, bool faulty)
 {
     unsigned count = 1 + random_below(one_in(2) ? 24 : MAX_SEGMENT);
     uint32_t flags = random_flags();
 
+    if (s->n > 0 && one_in(2)) {
+        add_continuation(s);
+    }
     switch (random_below(6)) {
     case 0:
     case 1:

@@ -224,6 +224,29 @@ static void test_no_merge(void)
     CHECK(map, 0, across, across_bus);
 }
 
+/* Jumps, as many as batches want, then one that continues the last of them */
+static void test_no_merge_after_jumps(void)
+{
+    g_autoptr(P2PMap) map = make_map();
+
+    for (unsigned n = 2; n < 3 * P2P_BATCH; n++) {
+        P2PGuestVec in[3 * P2P_BATCH];
+        P2PBusVec out[3 * P2P_BATCH];
+        size_t m = G_N_ELEMENTS(out);
+
+        for (unsigned i = 0; i + 1 < n; i++) {
+            in[i] = (P2PGuestVec) {
+                { (i % 2 ? 0x4000 : 0) + i * 0x20 }, 8, R | P2P_VEC_NO_MERGE
+            };
+        }
+        in[n - 1] = in[n - 2];
+        in[n - 1].addr.gpa += 8;
+        in[n - 1].flags = R;
+        g_assert_cmpint(translate(map, 0, in, n, out, &m, NULL), ==, 0);
+        g_assert_cmpuint(m, ==, n);
+    }
+}
+
 static void test_merge_limit(void)
 {
     const P2PWindow big = {
@@ -559,6 +582,7 @@ int main(int argc, char **argv)
     variants_add("/translate/split", test_split);
     variants_add("/translate/merge", test_merge);
     variants_add("/translate/no-merge", test_no_merge);
+    variants_add("/translate/no-merge-after-jumps", test_no_merge_after_jumps);
     variants_add("/translate/merge-limit", test_merge_limit);
     variants_add("/translate/end-of-address-space", test_end_of_address_space);
     variants_add("/translate/run-that-wraps", test_run_that_wraps);
