@@ -11,7 +11,11 @@
 
 #ifdef __x86_64__
 #include <immintrin.h>
+#define TARGET_AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
 #endif
+
+/* As many separators as AVX2 compares at once, and one. */
+#define P2P_FEW_LEAVES 5
 
 /*
  * Keys below @limit are those at or below an address if @limit is the key of
@@ -35,8 +39,28 @@ static inline unsigned rank_portable(const int64_t *keys, int64_t limit)
     return rank + (keys[rank] < limit);
 }
 
+static inline unsigned rank_few_portable(const int64_t *keys, int64_t limit)
+{
+    unsigned rank = 0;
+
+    for (unsigned i = 0; i < P2P_FEW_LEAVES - 1; i++) {
+        rank += keys[i] < limit;
+    }
+    return rank;
+}
+
 #ifdef __x86_64__
-__attribute__((target("avx2,bmi,bmi2,popcnt")))
+/* In the first keys of a root with so many leaves at most. */
+TARGET_AVX2
+static inline unsigned rank_few_avx2(const int64_t *keys, int64_t limit)
+{
+    __m256i below = _mm256_cmpgt_epi64(_mm256_set1_epi64x(limit),
+                                       *(const __m256i *)keys);
+
+    return _mm_popcnt_u32(_mm256_movemask_pd(_mm256_castsi256_pd(below)));
+}
+
+TARGET_AVX2
 static inline unsigned rank_avx2(const int64_t *keys, int64_t limit)
 {
     const __m256i *k = (const __m256i *)keys;
@@ -102,7 +126,6 @@ static inline bool lanes_end_portable(const Lanes_portable *l)
 }
 
 #ifdef __x86_64__
-#define TARGET_AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
 
 typedef struct Lanes_avx2 {
     __m256i end;            /* in the upper address */

@@ -121,9 +121,15 @@ typedef struct P2PPlace {
 /* Those of a batch: written and read in the same units, which is faster. */
 #define P2P_BATCH 16
 typedef struct P2PPlaces {
+    const P2PChunk *only;               /* of all; NULL: they have their own */
     const P2PChunk *chunk[P2P_BATCH];
     uint32_t index[P2P_BATCH];
 } P2PPlaces;
+
+static inline P2PPlace p2p_place(const P2PPlaces *places, unsigned i)
+{
+    return (P2PPlace) { places->only ?: places->chunk[i], places->index[i] };
+}
 
 /* --- An initiator ------------------------------------------------------ */
 

@@ -602,7 +602,7 @@ P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
         return place;
     }
     kernels->search(map, &entry, 1, &found);
-    place = (P2PPlace) { found.chunk[0], found.index[0] };
+    place = p2p_place(&found, 0);
     if (addr.gpa == UINT64_MAX) {
         /* The kernels do not tell a window that begins here. */
         P2PChunk *chunk = map->chunks[map->n_chunks - 1];

@@ -346,6 +346,7 @@ static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
     Result *r = &walk->result;
     uint64_t end = r->last.addr.bus + r->last.len;
     P2PBusVec *out;
+    P2PPlace last;
 
     if (r->used + n > r->room) {
         walk->kernels->search(walk->map, in, n, places);
@@ -358,8 +359,9 @@ static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
     }
     r->used += n;
     /* Not a copy of out[n - 1]: that would have to wait for it. */
+    last = p2p_place(places, n - 1);
     r->last.addr.bus = in[n - 1].addr.gpa +
-                       places->chunk[n - 1]->spans[places->index[n - 1]].delta;
+                       last.chunk->spans[last.index].delta;
     r->last.len = in[n - 1].len;
     r->last.flags = out[n - 1].flags;
     r->join = in[0].flags & P2P_VEC_NO_MERGE ? 0 : r->last.flags;
@@ -372,8 +374,10 @@ static bool mostly_near(const P2PPlaces *places)
     unsigned near = 0;
 
     for (unsigned i = 0; i < P2P_BATCH; i += 4) {
-        near += places->chunk[i] == places->chunk[i + 1] &&
-                places->index[i] == places->index[i + 1];
+        P2PPlace a = p2p_place(places, i);
+        P2PPlace b = p2p_place(places, i + 1);
+
+        near += a.index == b.index && a.chunk == b.chunk;
     }
     return near > P2P_BATCH / 8;
 }
@@ -399,9 +403,9 @@ static size_t translate_far(Walk *walk, const P2PGuestVec *in, size_t n,
             continue;
         }
         for (unsigned j = 0; j < batch; j++, i++) {
-            if (places.index[j] != P2P_NOWHERE) {
-                P2PPlace place = { places.chunk[j], places.index[j] };
+            P2PPlace place = p2p_place(&places, j);
 
+            if (place.index != P2P_NOWHERE) {
                 cursor_set(&walk->cursor, &walk->initiator, place);
             }
             *reason = translate_entry(walk, &in[i], rest);
