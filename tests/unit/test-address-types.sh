@@ -19,10 +19,10 @@ compiles() {
 #include "hw/p2p/map.h"
 void f(P2PGuestAddr guest, P2PIova iova, P2PBusAddr bus, P2PHostAddr host,
        const P2PMap *map, P2PGuestVec *guest_vec, P2PBusVec *bus_vec,
-       size_t *m, char *bytes);
+       size_t *m, char *bytes, P2PWindow *window);
 void f(P2PGuestAddr guest, P2PIova iova, P2PBusAddr bus, P2PHostAddr host,
        const P2PMap *map, P2PGuestVec *guest_vec, P2PBusVec *bus_vec,
-       size_t *m, char *bytes)
+       size_t *m, char *bytes, P2PWindow *window)
 {
     $statement;
 }
@@ -46,14 +46,14 @@ expect() {
 }
 
 # Without these, a broken compiler call would pass for a refusal.
-expect yes 'a guest address finds a window' 'p2p_map_find(map, guest)' "$@"
+expect yes 'a guest address finds a window' 'p2p_map_find(map, guest, window)' "$@"
 expect yes 'a guest vector is translated' \
     'p2p_translate(map, 0, guest_vec, 1, bus_vec, m, NULL)' "$@"
 expect yes 'a host address is for the CPU' 'memcpy(bytes, host.hva, 1)' "$@"
 
-expect no 'a bus address finds no window' 'p2p_map_find(map, bus)' "$@"
-expect no 'an IOVA finds no window' 'p2p_map_find(map, iova)' "$@"
-expect no 'a number finds no window' 'p2p_map_find(map, 0x1000)' "$@"
+expect no 'a bus address finds no window' 'p2p_map_find(map, bus, window)' "$@"
+expect no 'an IOVA finds no window' 'p2p_map_find(map, iova, window)' "$@"
+expect no 'a number finds no window' 'p2p_map_find(map, 0x1000, window)' "$@"
 expect no 'a bus vector is not translated again' \
     'p2p_translate(map, 0, bus_vec, 1, bus_vec, m, NULL)' "$@"
 expect no 'a guest vector is no result' \
