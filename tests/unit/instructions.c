@@ -9,7 +9,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <stdio.h>
-#include <string.h>
 #include <valgrind/callgrind.h>
 #include "map-internal.h"
 
@@ -162,13 +161,9 @@ static void count_change(void)
     CALLGRIND_DUMP_STATS_AT(name);
 }
 
-/* Valgrind has no AVX-512. */
 int main(void)
 {
     for (const P2PKernels *k = p2p_kernels; k->name; k++) {
-        if (strcmp(k->name, "avx512") == 0) {
-            continue;
-        }
         for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
             count_translation(k, &cases[i]);
         }
