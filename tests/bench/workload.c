@@ -25,15 +25,18 @@ static P2PWindow *make_windows(unsigned n, uint64_t size)
     P2PWindow *windows = g_new0(P2PWindow, n);
 
     for (unsigned i = 0; i < n; i++) {
+        /* RAM first; a member's BARs are side by side, as guests place them. */
+        unsigned member = (uint64_t)i * P2P_MAX_INITIATORS / n;
+        bool ram = i < n / 4;
+
         windows[i] = (P2PWindow) {
             .gpa.gpa = WORKLOAD_BASE + i * WORKLOAD_STRIDE,
             .size = size,
             .bus.bus = BUS_BASE + i * BUS_STRIDE,
             .readers = UINT64_MAX,
             .writers = UINT64_MAX,
-            /* As many members as a map can have, and some RAM */
-            .owner = i % 4 ? i % P2P_MAX_INITIATORS : P2P_NO_OWNER,
-            .kind = i % 4 ? P2P_WINDOW_IO : P2P_WINDOW_RAM,
+            .owner = ram ? P2P_NO_OWNER : member,
+            .kind = ram ? P2P_WINDOW_RAM : P2P_WINDOW_IO,
         };
     }
     return windows;

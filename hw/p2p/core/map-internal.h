@@ -64,17 +64,19 @@ typedef struct P2PSpan {
 } P2PSpan;
 
 /*
- * What an initiator may do in a window, in four bits: P2P_MAY_* in the guest's
- * RAM; in a BAR, where there is more to tell, P2P_CODE_IO and up.
+ * What an initiator may do in a window, in four bits.  In guest RAM the lower
+ * two say whether it may read and write.  In a BAR there is more to tell: the
+ * upper two say that, and one of them is set if a lower one is.
  */
-#define P2P_MAY_READ     1u
-#define P2P_MAY_WRITE    2u
-#define P2P_CODE_NOTHING 0u
-#define P2P_CODE_IO      4u         /* + (P2P_MAY_* - 1) * 4 + the next two */
-#define P2P_CODE_UNROUTED 1u
-#define P2P_CODE_SELF    2u
-#define P2P_CODE_BITS    4
-#define P2P_CODES        (1u << P2P_CODE_BITS)
+#define P2P_CODE_NOTHING     0u
+#define P2P_CODE_RAM_READ    1u
+#define P2P_CODE_RAM_WRITE   2u
+#define P2P_CODE_IO_UNROUTED 1u
+#define P2P_CODE_IO_SELF     2u
+#define P2P_CODE_IO_READ     4u
+#define P2P_CODE_IO_WRITE    8u
+#define P2P_CODE_BITS        4
+#define P2P_CODES            (1u << P2P_CODE_BITS)
 
 /* The codes of all initiators; windows of a chunk that have the same share. */
 #define P2P_CODES_PER_WORD (16 / P2P_CODE_BITS)
@@ -89,8 +91,10 @@ typedef struct P2PSpan {
 
 
 typedef struct P2PChunk {
-    int refs;           /* maps that have it; atomic */
-    uint32_t n;         /* windows */
+    /* Maps that have it; atomic. Readers do not wait for who writes this. */
+    int refs;
+
+    uint32_t n __attribute__((aligned(P2P_CACHE_LINE)));    /* windows */
     const P2PSpan *spans;
     void *const *hosts;         /* P2PHostAddr of the first byte */
     const uint32_t *infos;      /* infos[-1]: of what is below the windows */

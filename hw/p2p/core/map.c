@@ -163,37 +163,53 @@ static int compare_addresses(const void *a, const void *b)
 
 /* --- Chunks ------------------------------------------------------------ */
 
-static unsigned code_of(const P2PWindow *w, unsigned initiator)
+/* One bit of each of four codes, from and to a mask of four initiators. */
+static unsigned spread(uint64_t mask, unsigned first)
 {
-    unsigned may = (w->readers >> initiator & 1 ? P2P_MAY_READ : 0) |
-                   (w->writers >> initiator & 1 ? P2P_MAY_WRITE : 0);
+    unsigned bits = mask >> first & 0xf;
 
-    if (!may || w->revoked) {
-        return P2P_CODE_NOTHING;
-    }
-    if (w->kind == P2P_WINDOW_RAM) {
-        return may;
-    }
-    return P2P_CODE_IO + (may - 1) * 4 +
-           (w->unrouted >> initiator & 1 ? P2P_CODE_UNROUTED : 0) +
-           (w->owner == initiator ? P2P_CODE_SELF : 0);
+    return (bits | bits << 3 | bits << 6 | bits << 9) & 0x1111;
 }
 
-static void set_masks(P2PWindow *w, unsigned initiator, unsigned code)
+static uint64_t gather(unsigned word, unsigned code_bit, unsigned first)
 {
-    unsigned may = code < P2P_CODE_IO ? code : (code - P2P_CODE_IO) / 4 + 1;
-    bool unrouted = code >= P2P_CODE_IO && (code & P2P_CODE_UNROUTED);
+    unsigned bits = word >> __builtin_ctz(code_bit) & 0x1111;
 
-    w->readers |= (uint64_t)!!(may & P2P_MAY_READ) << initiator;
-    w->writers |= (uint64_t)!!(may & P2P_MAY_WRITE) << initiator;
-    w->unrouted |= (uint64_t)unrouted << initiator;
+    return (uint64_t)((bits | bits >> 3 | bits >> 6 | bits >> 9) & 0xf)
+           << first;
 }
 
 static void set_rights(uint16_t *rights, const P2PWindow *w)
 {
-    for (unsigned i = 0; i < P2P_MAX_INITIATORS; i++) {
-        rights[i / P2P_CODES_PER_WORD] |=
-            code_of(w, i) << i % P2P_CODES_PER_WORD * P2P_CODE_BITS;
+    uint64_t self = w->owner == P2P_NO_OWNER ? 0 : UINT64_C(1) << w->owner;
+    uint64_t any = w->readers | w->writers;
+
+    if (w->revoked) {
+        return;
+    }
+    for (unsigned i = 0; i < P2P_MAX_INITIATORS; i += P2P_CODES_PER_WORD) {
+        rights[i / P2P_CODES_PER_WORD] = w->kind == P2P_WINDOW_RAM
+            ? spread(w->readers, i) * P2P_CODE_RAM_READ |
+              spread(w->writers, i) * P2P_CODE_RAM_WRITE
+            : spread(w->readers, i) * P2P_CODE_IO_READ |
+              spread(w->writers, i) * P2P_CODE_IO_WRITE |
+              spread(w->unrouted & any, i) * P2P_CODE_IO_UNROUTED |
+              spread(self & any, i) * P2P_CODE_IO_SELF;
+    }
+}
+
+static void get_masks(P2PWindow *w, const uint16_t *rights)
+{
+    bool ram = w->kind == P2P_WINDOW_RAM;
+
+    for (unsigned i = 0; i < P2P_MAX_INITIATORS; i += P2P_CODES_PER_WORD) {
+        unsigned word = rights[i / P2P_CODES_PER_WORD];
+
+        w->readers |= gather(word, ram ? P2P_CODE_RAM_READ
+                                       : P2P_CODE_IO_READ, i);
+        w->writers |= gather(word, ram ? P2P_CODE_RAM_WRITE
+                                       : P2P_CODE_IO_WRITE, i);
+        w->unrouted |= ram ? 0 : gather(word, P2P_CODE_IO_UNROUTED, i);
     }
 }
 
@@ -305,12 +321,14 @@ static void chunk_unref(P2PChunk *chunk)
     }
 }
 
-static P2PWindow chunk_window(const P2PChunk *chunk, uint32_t i)
+/* All but the masks, which cost more, and are those of other windows, too. */
+static P2PWindow chunk_window_bare(const P2PChunk *chunk, uint32_t i)
 {
     uint32_t info = chunk->infos[i];
     uint32_t owner = info & P2P_INFO_OWNER;
     uint64_t first = p2p_key_gpa(chunk->keys[i]);
-    P2PWindow window = {
+
+    return (P2PWindow) {
         .gpa.gpa = first,
         .size = chunk->spans[i].last - first + 1,
         .bus.bus = first + chunk->spans[i].delta,
@@ -319,13 +337,42 @@ static P2PWindow chunk_window(const P2PChunk *chunk, uint32_t i)
         .kind = info & P2P_INFO_IO ? P2P_WINDOW_IO : P2P_WINDOW_RAM,
         .revoked = info & P2P_INFO_REVOKED,
     };
+}
 
-    for (unsigned j = 0; j < P2P_MAX_INITIATORS; j++) {
-        P2PInitiator initiator = p2p_initiator(j, NULL);
+static const uint16_t *rights_of(const P2PChunk *chunk, uint32_t i)
+{
+    return chunk->rights + (chunk->infos[i] >> P2P_INFO_RIGHTS_SHIFT);
+}
 
-        set_masks(&window, j, p2p_code(&initiator, chunk, info));
-    }
+static P2PWindow chunk_window(const P2PChunk *chunk, uint32_t i)
+{
+    P2PWindow window = chunk_window_bare(chunk, i);
+
+    get_masks(&window, rights_of(chunk, i));
     return window;
+}
+
+/* All of its windows. */
+static void chunk_windows(const P2PChunk *chunk, P2PWindow *windows)
+{
+    /* By place among the rights: a window that has them, and its masks. */
+    P2PWindow *known[P2P_CHUNK_WINDOWS + 1] = { NULL };
+
+    for (uint32_t i = 0; i < chunk->n; i++) {
+        const uint16_t *rights = rights_of(chunk, i);
+        P2PWindow **other = &known[(rights - chunk->rights) /
+                                   P2P_RIGHTS_WORDS];
+
+        windows[i] = chunk_window_bare(chunk, i);
+        if (*other) {
+            windows[i].readers = (*other)->readers;
+            windows[i].writers = (*other)->writers;
+            windows[i].unrouted = (*other)->unrouted;
+        } else {
+            get_masks(&windows[i], rights);
+            *other = &windows[i];
+        }
+    }
 }
 
 /* --- Directory --------------------------------------------------------- */
@@ -422,8 +469,11 @@ static bool set_unknown(uint64_t gpa, GError **error)
 static bool merge_chunk(Build *build, const P2PChunk *chunk, uint64_t last,
                         GError **error)
 {
+    P2PWindow windows[P2P_CHUNK_WINDOWS];
+
+    chunk_windows(chunk, windows);
     for (uint32_t i = 0; i < chunk->n; i++) {
-        P2PWindow w = chunk_window(chunk, i);
+        P2PWindow w = windows[i];
 
         while (build->n_add && build->add->gpa.gpa < w.gpa.gpa) {
             g_array_append_val(build->pending, *build->add);

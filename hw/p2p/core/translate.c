@@ -31,6 +31,7 @@
 #define WITH(flag, set) ((set) | (set) << (flag))
 #define PASS(must_be, directions) \
     WITH(must_be, WITH(P2P_VEC_NO_MERGE, directions))
+#define ALL (BIT(R) | BIT(W) | BIT(R | W))
 #define RAM(directions) { \
     PASS(P2P_VEC_MUST_BE_RAM, directions), \
     P2P_VEC_RAM | P2P_MAP_NONE << P2P_VEC_MAP_SHIFT \
@@ -39,15 +40,19 @@
     PASS(P2P_VEC_MUST_BE_IO, directions), \
     P2P_VEC_IO | (uint32_t)(type) << P2P_VEC_MAP_SHIFT | (self) \
 }
-#define FOUR(directions, routed, unrouted) \
-    IO(directions, routed, 0), IO(directions, unrouted, 0), \
-    IO(directions, routed, P2P_VEC_SELF), \
-    IO(directions, unrouted, P2P_VEC_SELF)
+#define IO_CODES(may, directions, routed, unrouted) \
+    [may] = IO(directions, routed, 0), \
+    [(may) | P2P_CODE_IO_UNROUTED] = IO(directions, unrouted, 0), \
+    [(may) | P2P_CODE_IO_SELF] = IO(directions, routed, P2P_VEC_SELF), \
+    [(may) | P2P_CODE_IO_SELF | P2P_CODE_IO_UNROUTED] = \
+        IO(directions, unrouted, P2P_VEC_SELF)
 #define VERDICTS(routed, unrouted) { \
-    { 0, 0 }, \
-    RAM(BIT(R)), RAM(BIT(W)), RAM(BIT(R) | BIT(W) | BIT(R | W)), \
-    FOUR(BIT(R), routed, unrouted), FOUR(BIT(W), routed, unrouted), \
-    FOUR(BIT(R) | BIT(W) | BIT(R | W), routed, unrouted) \
+    [P2P_CODE_RAM_READ] = RAM(BIT(R)), \
+    [P2P_CODE_RAM_WRITE] = RAM(BIT(W)), \
+    [P2P_CODE_RAM_READ | P2P_CODE_RAM_WRITE] = RAM(ALL), \
+    IO_CODES(P2P_CODE_IO_READ, BIT(R), routed, unrouted), \
+    IO_CODES(P2P_CODE_IO_WRITE, BIT(W), routed, unrouted), \
+    IO_CODES(P2P_CODE_IO_READ | P2P_CODE_IO_WRITE, ALL, routed, unrouted), \
 }
 
 static const P2PVerdict device_verdicts[P2P_CODES] =
@@ -422,21 +427,22 @@ int p2p_translate_with(const P2PKernels *kernels,
                        const P2PGuestVec *in, size_t n,
                        P2PBusVec *out, size_t *m, P2PFault *fault)
 {
-    Walk walk = {
-        .kernels = kernels,
-        .map = map,
-        .cursor = no_window,
-        .result = { .out = out, .room = *m },
-    };
+    /* All of it is written, member by member: short vectors notice. */
+    P2P_UNINITIALIZED Walk walk;
     P2PFaultReason reason = P2P_FAULT_NONE;
     P2PGuestVec rest;
+    size_t room = *m;
     size_t i = 0;
 
     *m = 0;
     if (initiator >= P2P_MAX_INITIATORS) {
         return fail(fault, n, (P2PGuestAddr) { 0 }, P2P_FAULT_NO_INITIATOR);
     }
+    walk.kernels = kernels;
+    walk.map = map;
     walk.initiator = initiator_of(map, initiator);
+    walk.cursor = no_window;
+    walk.result = (Result) { .out = out, .room = room };
 
     while (i < n) {
         i += translate_near(&walk, in + i, n - i, &rest, &reason);
