@@ -61,7 +61,7 @@ static size_t rank_of(const P2PWindow *ws, size_t n, uint64_t addr)
         }
     }
     /* p2p_map_locate() sees to this one. */
-    return low - (low > 0 && ws[low - 1].gpa.gpa == UINT64_MAX);
+    return addr == UINT64_MAX ? 0 : low;
 }
 
 /* The window with so many windows at or below it. */

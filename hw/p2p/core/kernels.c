@@ -19,12 +19,12 @@
 
 /*
  * Keys below @limit are those at or below an address if @limit is the key of
- * the address behind it.  The last address of all has none behind it: it does
- * not find a window that begins there, which p2p_map_locate() repairs.
+ * the address behind it.  Behind the last address of all is 0, below which is
+ * no key: it finds nothing, which p2p_map_locate() repairs.
  */
 static inline int64_t search_limit(uint64_t gpa)
 {
-    return p2p_key(gpa + (gpa != UINT64_MAX));
+    return p2p_key(gpa + 1);
 }
 
 /* --- Keys of a node below a limit -------------------------------------- */

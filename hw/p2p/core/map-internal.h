@@ -192,7 +192,8 @@ struct P2PKernels {
 
     /*
      * For each of @n entries, 1 to P2P_BATCH, the last window that begins at
-     * or below its address.  @map has windows.
+     * or below its address; P2P_NOWHERE for the last address of all.  @map has
+     * windows.
      */
     void (*search)(const P2PMap *map, const P2PGuestVec *in, unsigned n,
                    P2PPlaces *places);

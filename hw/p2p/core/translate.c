@@ -418,6 +418,8 @@ static size_t translate_far(Walk *walk, const P2PGuestVec *in, size_t n,
                 return i;
             }
         }
+        /* What was wrong, neighbours most likely, is better off near. */
+        return i;
     }
     return i;
 }
