@@ -282,7 +282,7 @@ static bool plain_batch(const P2PMap *map, const P2PWindow *ws, const Batch *b,
                                     (e->addr.gpa - ws[rank - 1].gpa.gpa)) {
             return false;
         }
-        verdict = &b->verdicts[p2p_code(&b->initiator, place.chunk,
+        verdict = &b->verdicts[p2p_code(&b->initiator, place.chunk->rights,
                                         place.chunk->infos[place.index])];
         if (e->flags != b->in[0].flags || e->flags > P2P_VEC_IN_MASK ||
             !(verdict->allowed >> e->flags & 1) || e->addr.gpa == end) {

@@ -159,10 +159,11 @@ static inline P2PInitiator p2p_initiator(unsigned number,
     };
 }
 
+/* @rights: of the chunk. */
 static inline unsigned p2p_code(const P2PInitiator *initiator,
-                                const P2PChunk *chunk, uint32_t info)
+                                const uint16_t *rights, uint32_t info)
 {
-    const uint16_t *words = chunk->rights + (info >> P2P_INFO_RIGHTS_SHIFT);
+    const uint16_t *words = rights + (info >> P2P_INFO_RIGHTS_SHIFT);
 
     return words[initiator->word] >> initiator->shift & (P2P_CODES - 1);
 }

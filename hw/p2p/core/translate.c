@@ -87,7 +87,7 @@ static inline void cursor_set(Cursor *c, const P2PInitiator *initiator,
     c->last = chunk->spans[place.index].last;
     c->delta = chunk->spans[place.index].delta;
     c->verdict = initiator->verdicts[
-        p2p_code(initiator, chunk, chunk->infos[place.index])];
+        p2p_code(initiator, chunk->rights, chunk->infos[place.index])];
 }
 
 static inline bool cursor_holds(const Cursor *c, uint64_t gpa)
