@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <glib.h>
 
-#define BENCH_ROUNDS 9
+#define BENCH_ROUNDS 11
 
 typedef struct BenchSide {
     const char *name;
