@@ -14,7 +14,6 @@
 #include "qemu/module.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
-#include "system/address-spaces.h"
 #include "hw/p2p/compat.h"
 #include "hw/p2p/vec.h"
 #include "hw/qdev-core.h"
