@@ -22,6 +22,9 @@
 #define TYPE_P2P_BENCHDEV "p2p-benchdev"
 OBJECT_DECLARE_SIMPLE_TYPE(P2PBenchDev, P2P_BENCHDEV)
 
+/* A FlatView may have 4096, of which two are its own; QEMU asserts it. */
+#define P2P_BENCHDEV_SECTIONS 4094
+
 struct P2PBenchDev {
     DeviceState parent_obj;
 
@@ -60,6 +63,11 @@ static void p2p_benchdev_realize(DeviceState *qdev, Error **errp)
     P2PBenchDev *dev = P2P_BENCHDEV(qdev);
     Object *obj = OBJECT(dev);
 
+    if (dev->sections > P2P_BENCHDEV_SECTIONS) {
+        error_setg(errp, "sections: QEMU has %d at most",
+                   P2P_BENCHDEV_SECTIONS);
+        return;
+    }
     if (!dev->sections || !dev->size || dev->size > dev->stride ||
         dev->sections > (UINT64_MAX - dev->base) / dev->stride) {
         error_setg(errp, "sections, base, stride and size do not fit");

@@ -410,37 +410,84 @@ static void p2p_map_add_windows(P2PGroup *group, bool revoked,
     }
 }
 
+static gint p2p_map_compare(gconstpointer a, gconstpointer b)
+{
+    const P2PWindow *wa = a;
+    const P2PWindow *wb = b;
+
+    return (wa->gpa.gpa > wb->gpa.gpa) - (wa->gpa.gpa < wb->gpa.gpa);
+}
+
+/* From @old, what is different in @windows; both ascending. */
+static P2PMap *p2p_map_follow(const P2PMapSnapshot *old, GArray *windows,
+                              GError **error)
+{
+    g_autoptr(GArray) remove = g_array_new(false, false,
+                                           sizeof(P2PGuestAddr));
+    g_autoptr(GArray) add = g_array_new(false, false, sizeof(P2PWindow));
+    guint i = 0, j = 0;
+
+    while (i < old->windows->len || j < windows->len) {
+        P2PWindow *was = i < old->windows->len
+                         ? &g_array_index(old->windows, P2PWindow, i) : NULL;
+        P2PWindow *is = j < windows->len
+                        ? &g_array_index(windows, P2PWindow, j) : NULL;
+        int order = !was ? 1 : !is ? -1 : p2p_map_compare(was, is);
+
+        if (order || memcmp(was, is, sizeof(*was))) {
+            if (order <= 0) {
+                g_array_append_val(remove, was->gpa);
+            }
+            if (order >= 0) {
+                g_array_append_val(add, *is);
+            }
+        }
+        i += order <= 0;
+        j += order >= 0;
+    }
+    return p2p_map_change(old->map,
+                          (P2PGuestAddr *)remove->data, remove->len,
+                          (P2PWindow *)add->data, add->len, error);
+}
+
 static void p2p_map_publish(P2PGroup *group)
 {
+    P2PMapSnapshot *old = group->snapshot;
+    P2PMapSnapshot *new = g_new0(P2PMapSnapshot, 1);
     P2PMapBuild build = {
         .windows = g_array_new(false, false, sizeof(P2PWindow)),
     };
-    uint64_t cpu = 0;
     P2PMember *member;
     g_autoptr(GError) error = NULL;
-    P2PMap *map;
 
     P2P_FOREACH_MEMBER(member, group) {
         build.everybody |= 1ULL << member->index;
         if (!member->passthrough) {
-            cpu |= 1ULL << member->index;
+            new->cpu_initiators |= 1ULL << member->index;
         }
     }
     p2p_foreach_ram(p2p_map_add_ram, &build);
     p2p_map_add_windows(group, false, &build);
     p2p_map_add_windows(group, true, &build);
+    g_array_sort(build.windows, p2p_map_compare);
+    new->windows = build.windows;
 
-    map = p2p_map_new((P2PWindow *)build.windows->data, build.windows->len,
-                      cpu, &error);
-    if (!map) {
+    if (old && old->cpu_initiators == new->cpu_initiators) {
+        new->map = p2p_map_follow(old, new->windows, &error);
+    } else {
+        new->map = p2p_map_new((P2PWindow *)new->windows->data,
+                               new->windows->len, new->cpu_initiators,
+                               &error);
+    }
+    if (!new->map) {
         /* Cannot be: what is visible in one address space does not overlap. */
         error_report("p2p-group '%s': %s; nothing is translated",
                      p2p_group_id(group), error->message);
-        map = p2p_map_new(NULL, 0, cpu, NULL);
+        g_array_set_size(new->windows, 0);
+        new->map = p2p_map_new(NULL, 0, new->cpu_initiators, NULL);
     }
-    trace_p2p_publish(p2p_group_id(group), p2p_map_size(map));
-    p2p_group_publish(group, map);
-    g_array_free(build.windows, true);
+    trace_p2p_publish(p2p_group_id(group), p2p_map_size(new->map));
+    p2p_group_publish(group, new);
 }
 
 void p2p_grants_update(P2PGroup *group)

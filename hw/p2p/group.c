@@ -37,19 +37,15 @@ P2PMember *p2p_group_next(P2PGroup *group, P2PMember *after)
 static void p2p_snapshot_free(P2PMapSnapshot *snapshot)
 {
     p2p_map_free(snapshot->map);
+    g_array_unref(snapshot->windows);
     g_free(snapshot);
 }
 
-void p2p_group_publish(P2PGroup *group, P2PMap *map)
+void p2p_group_publish(P2PGroup *group, P2PMapSnapshot *snapshot)
 {
     P2PMapSnapshot *old = group->snapshot;
-    P2PMapSnapshot *new = NULL;
 
-    if (map) {
-        new = g_new0(P2PMapSnapshot, 1);
-        new->map = map;
-    }
-    qatomic_rcu_set(&group->snapshot, new);
+    qatomic_rcu_set(&group->snapshot, snapshot);
     if (old) {
         call_rcu(old, p2p_snapshot_free, rcu);
     }

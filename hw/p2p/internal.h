@@ -45,10 +45,12 @@ typedef struct P2PBarWindow P2PBarWindow;
 
 /* --- group.c ----------------------------------------------------------- */
 
-/* A map with what RCU needs to free it. */
+/* A map, what RCU needs to free it, and what the next one is made from. */
 typedef struct P2PMapSnapshot {
     struct rcu_head rcu;
     P2PMap *map;
+    uint64_t cpu_initiators;
+    GArray *windows;          /* of P2PWindow, ascending; BQL */
 } P2PMapSnapshot;
 
 struct P2PGroup {
@@ -80,8 +82,8 @@ void p2p_update(void);
 /* Something has happened that the next p2p_update() must take in. */
 void p2p_changed(void);
 
-/* Replace the snapshot that readers see; takes @map, which may be NULL. */
-void p2p_group_publish(P2PGroup *group, P2PMap *map);
+/* Replace the snapshot that readers see; takes @snapshot, which may be NULL. */
+void p2p_group_publish(P2PGroup *group, P2PMapSnapshot *snapshot);
 
 /* --- member.c ---------------------------------------------------------- */
 

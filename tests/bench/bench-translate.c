@@ -5,8 +5,8 @@
  *
  *   translate/PATTERN/nENTRIES/wWINDOWS/WHAT
  *
- * PATTERN is seq4k, rand4k, rand64k, rand1m or split4k; WHAT is ns (context,
- * of qemu-p2p or a peer) or a ratio.
+ * PATTERN is seq4k, rand4k, ... (see workload.h); WHAT is ns (context, of
+ * qemu-p2p or a peer) or a ratio.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -112,6 +112,8 @@ static void by_pattern(void)
     alone("rand64k", PATTERN_RANDOM, 64 * KiB, 64, 256);
     alone("rand1m", PATTERN_RANDOM, MiB, 64, 256);
     alone("split4k", PATTERN_SPLIT, 4096, 64, 256);
+    alone("seq4k-no-merge", PATTERN_NO_MERGE, 4096, 64, 256);
+    alone("rand4k-mixed", PATTERN_MIXED, 4096, 64, 256);
 }
 
 static void over_memcpy(void)

@@ -8,7 +8,7 @@
 #include "peer.h"
 
 static VuDev dev;
-static int front_end;       /* our end of its socket, on which nothing is said */
+static int front_end;       /* of its socket; nothing is said there */
 
 static void panic(VuDev *vu, const char *message)
 {
@@ -34,7 +34,8 @@ static void open_dev(const Workload *w)
         g_error("libvhost-user: %s", strerror(errno));
     }
     front_end = sockets[1];
-    if (!vu_init(&dev, 1, sockets[0], panic, NULL, set_watch, remove_watch, &iface)) {
+    if (!vu_init(&dev, 1, sockets[0], panic, NULL, set_watch, remove_watch,
+                 &iface)) {
         g_error("libvhost-user: vu_init failed");
     }
     for (unsigned i = 0; i < w->n_windows; i++) {

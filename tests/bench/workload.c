@@ -25,7 +25,7 @@ static P2PWindow *make_windows(unsigned n, uint64_t size)
     P2PWindow *windows = g_new0(P2PWindow, n);
 
     for (unsigned i = 0; i < n; i++) {
-        /* RAM first; a member's BARs are side by side, as guests place them. */
+        /* RAM first; then the members' BARs, each one's side by side. */
         unsigned member = (uint64_t)i * P2P_MAX_INITIATORS / n;
         bool ram = i < n / 4;
 
@@ -48,10 +48,18 @@ static void make_vector(Workload *w, Pattern pattern, uint32_t len,
     uint64_t slots = w->windows[0].size / len;
 
     for (unsigned i = 0; i < w->n; i++) {
+        bool sequential = pattern == PATTERN_SEQUENTIAL ||
+                          pattern == PATTERN_NO_MERGE;
         unsigned window = (first + i / slots) % w->n_windows;
         uint64_t offset = i % slots * len;
+        uint32_t flags = P2P_VEC_READ;
 
-        if (pattern != PATTERN_SEQUENTIAL) {
+        if (pattern == PATTERN_NO_MERGE) {
+            flags |= P2P_VEC_NO_MERGE;
+        } else if (pattern == PATTERN_MIXED && i % 2) {
+            flags = P2P_VEC_WRITE;
+        }
+        if (!sequential) {
             window = (next_random(state) >> 16) % w->n_windows;
             offset = (next_random(state) >> 16) % slots * len;
         }
@@ -60,7 +68,7 @@ static void make_vector(Workload *w, Pattern pattern, uint32_t len,
             offset = w->windows[window].size - len / 2;
         }
         entries[i] = (P2PGuestVec) {
-            { w->windows[window].gpa.gpa + offset }, len, P2P_VEC_READ,
+            { w->windows[window].gpa.gpa + offset }, len, flags,
         };
     }
 }

@@ -12,6 +12,8 @@ typedef enum Pattern {
     PATTERN_SEQUENTIAL, /* each entry continues the one before */
     PATTERN_RANDOM,     /* each in any window, at any multiple of its length */
     PATTERN_SPLIT,      /* as random, but half in the next window */
+    PATTERN_NO_MERGE,   /* as sequential, but no entry may be joined */
+    PATTERN_MIXED,      /* as random, but every second one is written */
 } Pattern;
 
 /* Where the windows are: at BASE + i * STRIDE. */

@@ -1,7 +1,7 @@
 /*
  * The loops of the translation that are worth SIMD, in several variants
  *
- * Both take no branch that depends on the data but for the end, so a batch of
+ * They take no branch that depends on the data but for the end, so a batch of
  * entries is searched for level by level: what one entry waits for from
  * memory, the others overlap.
  *
@@ -214,7 +214,7 @@ static inline TARGET_AVX2 bool lanes_end_avx2(const Lanes_avx2 *l)
 /* --- Run --------------------------------------------------------------- */
 
 /* An entry: its address, its length and flags. */
-typedef uint64_t Entry __attribute__((vector_size(16), aligned(8)));
+typedef uint64_t Entry __attribute__((vector_size(16), aligned(8), may_alias));
 
 static inline bool differs(Entry difference)
 {
@@ -246,7 +246,7 @@ static size_t run_portable(const P2PGuestVec *in, size_t n)
 }
 
 #ifdef __x86_64__
-__attribute__((target("avx2")))
+TARGET_AVX2
 static size_t run_avx2(const P2PGuestVec *in, size_t n)
 {
     const int64_t len = in[0].len;
@@ -286,6 +286,7 @@ static size_t run_avx2(const P2PGuestVec *in, size_t n)
     return i;
 }
 
+/* The compiler's, not QEMU's host/cpuinfo.h: the core is built alone, too. */
 static bool supported_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&

@@ -42,8 +42,8 @@
 #define P2P_FAN_OUT (P2P_NODE_KEYS + 1)
 #define P2P_CHUNK_WINDOWS (P2P_FAN_OUT * P2P_NODE_KEYS)
 
-/* Of a directory: more chunks than memory could hold. */
-#define P2P_MAX_LEVELS 12
+/* Of a directory: 17^6 chunks would be more than P2P_MAX_WINDOWS. */
+#define P2P_MAX_LEVELS 6
 
 #define P2P_KEY_UNUSED INT64_MAX
 
@@ -88,7 +88,6 @@ typedef struct P2PSpan {
 #define P2P_INFO_IO           (1u << 7)
 #define P2P_INFO_REVOKED      (1u << 8)
 #define P2P_INFO_RIGHTS_SHIFT 9
-
 
 typedef struct P2PChunk {
     /* Maps that have it; atomic. Readers do not wait for who writes this. */
@@ -177,14 +176,14 @@ static inline uint64_t p2p_place_first(P2PPlace place)
 
 typedef struct P2PKernels P2PKernels;
 
-/* The last window that begins at or below @addr. */
+/* The last window that begins at or below @addr, if one may hold it. */
 P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
                         P2PGuestAddr addr);
 
 /* --- kernels.c --------------------------------------------------------- */
 
 /*
- * The two loops that are worth SIMD.  All variants give the same results; the
+ * The loops that are worth SIMD.  All variants give the same results; the
  * others in the list can be asked for by tests.
  */
 struct P2PKernels {

@@ -22,6 +22,18 @@ static uint64_t last_gpa(const P2PWindow *w)
     return w->gpa.gpa + (w->size - 1);
 }
 
+/* Whole cache lines, freed by free(); as g_malloc(), it does not fail. */
+static void *alloc_lines(size_t size)
+{
+    void *lines;
+
+    size = (size + P2P_CACHE_LINE - 1) & -P2P_CACHE_LINE;
+    if (posix_memalign(&lines, P2P_CACHE_LINE, size)) {
+        g_error("no memory for %zu bytes of a window map", size);
+    }
+    return lines;
+}
+
 /* --- Checks ------------------------------------------------------------ */
 
 static const char *window_flaw(const P2PWindow *w)
@@ -47,13 +59,14 @@ static const char *window_flaw(const P2PWindow *w)
     return NULL;
 }
 
-static bool check_windows(const P2PMap *map, const P2PWindow *windows,
-                          size_t n, GError **error)
+/* @there: windows that there are already. */
+static bool check_windows(const P2PWindow *windows, size_t n, size_t there,
+                          GError **error)
 {
-    if (n > P2P_MAX_WINDOWS - map->n) {
+    if (n > P2P_MAX_WINDOWS - there) {
         g_set_error(error, P2P_MAP_ERROR, P2P_MAP_ERROR_INVALID,
                     "%zu windows, and %zu more, are too many: a map holds %u",
-                    map->n, n, P2P_MAX_WINDOWS);
+                    there, n, P2P_MAX_WINDOWS);
         return false;
     }
     for (size_t i = 0; i < n; i++) {
@@ -279,9 +292,7 @@ static P2PChunk *chunk_new(const P2PWindow *windows, uint32_t n)
     size = sizeof(*chunk) + n_keys * sizeof(chunk->keys[0]) +
            n * (sizeof(spans[0]) + sizeof(hosts[0])) +
            (n + 1) * sizeof(infos[0]) + rights_size;
-    if (posix_memalign((void **)&chunk, P2P_CACHE_LINE, size)) {
-        g_error("no memory for %zu bytes of a window map", size);
-    }
+    chunk = alloc_lines(size);
     chunk->refs = 1;
     chunk->n = n;
     spans = (P2PSpan *)(chunk->keys + n_keys);
@@ -412,10 +423,7 @@ static void build_directory(P2PMap *map)
         return;
     }
 
-    if (posix_memalign((void **)&map->separators, P2P_CACHE_LINE,
-                       nodes * P2P_NODE_KEYS * sizeof(int64_t))) {
-        g_error("no memory for a window map of %zu windows", map->n);
-    }
+    map->separators = alloc_lines(nodes * P2P_NODE_KEYS * sizeof(int64_t));
     next = map->separators;
     for (unsigned l = 0; l < map->levels; l++) {
         unsigned height = map->levels - 1 - l;
@@ -450,8 +458,8 @@ static void emit_chunks(Build *build, const P2PWindow *windows, size_t n)
     size_t n_chunks = (n + P2P_CHUNK_WINDOWS - 1) / P2P_CHUNK_WINDOWS;
 
     for (size_t i = 0; i < n_chunks; i++) {
-        size_t begin = i * n / n_chunks;
-        size_t end = (i + 1) * n / n_chunks;
+        size_t begin = (uint64_t)i * n / n_chunks;
+        size_t end = (uint64_t)(i + 1) * n / n_chunks;
 
         g_ptr_array_add(build->chunks,
                         chunk_new(windows + begin, end - begin));
@@ -469,7 +477,7 @@ static bool set_unknown(uint64_t gpa, GError **error)
 static bool merge_chunk(Build *build, const P2PChunk *chunk, uint64_t last,
                         GError **error)
 {
-    P2PWindow windows[P2P_CHUNK_WINDOWS];
+    P2P_UNINITIALIZED P2PWindow windows[P2P_CHUNK_WINDOWS];
 
     chunk_windows(chunk, windows);
     for (uint32_t i = 0; i < chunk->n; i++) {
@@ -553,8 +561,9 @@ static bool check_overlap(const GPtrArray *chunks, GError **error)
 /* Takes the references in @chunks. */
 static P2PMap *map_of_chunks(GPtrArray *chunks, uint64_t cpu_initiators)
 {
-    P2PMap *map = g_new0(P2PMap, 1);
+    P2PMap *map = alloc_lines(sizeof(*map));
 
+    memset(map, 0, sizeof(*map));
     map->cpu_initiators = cpu_initiators;
     map->n_chunks = chunks->len;
     for (guint i = 0; i < chunks->len; i++) {
@@ -576,12 +585,13 @@ P2PMap *p2p_map_change(const P2PMap *map,
     Build build = { .n_add = n_add, .n_remove = n_remove };
     bool ok;
 
-    if (!check_windows(map, add, n_add, error)) {
+    if (!check_windows(add, n_add, map->n - MIN(n_remove, map->n), error)) {
         return NULL;
     }
     build.add = sort_windows(add, n_add, &sorted_add);
     if (n_remove) {
-        sorted_remove = g_memdup2(remove, n_remove * sizeof(*remove));
+        sorted_remove = g_new(P2PGuestAddr, n_remove);
+        memcpy(sorted_remove, remove, n_remove * sizeof(*remove));
         qsort(sorted_remove, n_remove, sizeof(*remove), compare_addresses);
         build.remove = sorted_remove;
     }
@@ -596,7 +606,9 @@ P2PMap *p2p_map_change(const P2PMap *map,
     }
     g_array_free(build.pending, true);
     if (!ok) {
-        g_ptr_array_foreach(build.chunks, (GFunc)(void *)chunk_unref, NULL);
+        for (guint i = 0; i < build.chunks->len; i++) {
+            chunk_unref(g_ptr_array_index(build.chunks, i));
+        }
         g_ptr_array_free(build.chunks, true);
         return NULL;
     }
@@ -621,7 +633,7 @@ void p2p_map_free(P2PMap *map)
     }
     free(map->separators);
     g_free(map->chunks);
-    g_free(map);
+    free(map);
 }
 
 size_t p2p_map_size(const P2PMap *map)

@@ -20,39 +20,40 @@
 
 /* --- A window, as one initiator sees it -------------------------------- */
 
-#define R P2P_VEC_READ
-#define W P2P_VEC_WRITE
+#define DIRECTIONS (P2P_VEC_READ | P2P_VEC_WRITE)
 
 /*
- * The flags that may pass: a direction that is allowed, with no-merge or
- * without, and not the other kind.
+ * By code, the flags that may pass: a direction that is allowed, with no-merge
+ * or without, and not the other kind; and the flags of the result.
  */
-#define BIT(flags) (1u << (flags))
-#define WITH(flag, set) ((set) | (set) << (flag))
-#define PASS(must_be, directions) \
-    WITH(must_be, WITH(P2P_VEC_NO_MERGE, directions))
-#define ALL (BIT(R) | BIT(W) | BIT(R | W))
-#define RAM(directions) { \
-    PASS(P2P_VEC_MUST_BE_RAM, directions), \
-    P2P_VEC_RAM | P2P_MAP_NONE << P2P_VEC_MAP_SHIFT \
+#define ONE_FLAGS(flags) (1u << (flags))
+#define CAN_READ ONE_FLAGS(P2P_VEC_READ)
+#define CAN_WRITE ONE_FLAGS(P2P_VEC_WRITE)
+#define CAN_BOTH (CAN_READ | CAN_WRITE | ONE_FLAGS(DIRECTIONS))
+#define OR_WITH(flag, set) ((set) | (set) << (flag))
+#define ALLOWED(kind, can) OR_WITH(kind, OR_WITH(P2P_VEC_NO_MERGE, can))
+#define RAM_VERDICT(can) { \
+    ALLOWED(P2P_VEC_MUST_BE_RAM, can), \
+    P2P_VEC_RAM | P2P_MAP_NONE << P2P_VEC_MAP_SHIFT, \
 }
-#define IO(directions, type, self) { \
-    PASS(P2P_VEC_MUST_BE_IO, directions), \
-    P2P_VEC_IO | (uint32_t)(type) << P2P_VEC_MAP_SHIFT | (self) \
+#define IO_VERDICT(can, type, self) { \
+    ALLOWED(P2P_VEC_MUST_BE_IO, can), \
+    P2P_VEC_IO | (uint32_t)(type) << P2P_VEC_MAP_SHIFT | (self), \
 }
-#define IO_CODES(may, directions, routed, unrouted) \
-    [may] = IO(directions, routed, 0), \
-    [(may) | P2P_CODE_IO_UNROUTED] = IO(directions, unrouted, 0), \
-    [(may) | P2P_CODE_IO_SELF] = IO(directions, routed, P2P_VEC_SELF), \
-    [(may) | P2P_CODE_IO_SELF | P2P_CODE_IO_UNROUTED] = \
-        IO(directions, unrouted, P2P_VEC_SELF)
+#define IO_VERDICTS(code, can, routed, unrouted) \
+    [code] = IO_VERDICT(can, routed, 0), \
+    [(code) | P2P_CODE_IO_UNROUTED] = IO_VERDICT(can, unrouted, 0), \
+    [(code) | P2P_CODE_IO_SELF] = IO_VERDICT(can, routed, P2P_VEC_SELF), \
+    [(code) | P2P_CODE_IO_SELF | P2P_CODE_IO_UNROUTED] = \
+        IO_VERDICT(can, unrouted, P2P_VEC_SELF)
 #define VERDICTS(routed, unrouted) { \
-    [P2P_CODE_RAM_READ] = RAM(BIT(R)), \
-    [P2P_CODE_RAM_WRITE] = RAM(BIT(W)), \
-    [P2P_CODE_RAM_READ | P2P_CODE_RAM_WRITE] = RAM(ALL), \
-    IO_CODES(P2P_CODE_IO_READ, BIT(R), routed, unrouted), \
-    IO_CODES(P2P_CODE_IO_WRITE, BIT(W), routed, unrouted), \
-    IO_CODES(P2P_CODE_IO_READ | P2P_CODE_IO_WRITE, ALL, routed, unrouted), \
+    [P2P_CODE_RAM_READ] = RAM_VERDICT(CAN_READ), \
+    [P2P_CODE_RAM_WRITE] = RAM_VERDICT(CAN_WRITE), \
+    [P2P_CODE_RAM_READ | P2P_CODE_RAM_WRITE] = RAM_VERDICT(CAN_BOTH), \
+    IO_VERDICTS(P2P_CODE_IO_READ, CAN_READ, routed, unrouted), \
+    IO_VERDICTS(P2P_CODE_IO_WRITE, CAN_WRITE, routed, unrouted), \
+    IO_VERDICTS(P2P_CODE_IO_READ | P2P_CODE_IO_WRITE, CAN_BOTH, routed, \
+                unrouted), \
 }
 
 static const P2PVerdict device_verdicts[P2P_CODES] =
@@ -117,13 +118,13 @@ static P2PFaultReason cursor_refusal(const Cursor *c, uint32_t flags)
     if (c->place.chunk->infos[c->place.index] & P2P_INFO_REVOKED) {
         return P2P_FAULT_REVOKED;
     }
-    if (!(allowed & (BIT(R) | BIT(W)))) {
+    if (!(allowed & (CAN_READ | CAN_WRITE))) {
         return P2P_FAULT_NOT_GRANTED;
     }
-    if ((flags & R) && !(allowed & BIT(R))) {
+    if ((flags & P2P_VEC_READ) && !(allowed & CAN_READ)) {
         return P2P_FAULT_READ_DENIED;
     }
-    if ((flags & W) && !(allowed & BIT(W))) {
+    if ((flags & P2P_VEC_WRITE) && !(allowed & CAN_WRITE)) {
         return P2P_FAULT_WRITE_DENIED;
     }
     return P2P_FAULT_WRONG_KIND;
@@ -215,7 +216,7 @@ static P2PFaultReason translate_range(Walk *walk, P2PGuestVec *rest)
         }
         len = MIN(rest->len - 1, c->last - rest->addr.gpa) + 1;
         append(&walk->result, rest->addr.gpa + c->delta, len,
-               c->verdict.flags | (rest->flags & (R | W)),
+               c->verdict.flags | (rest->flags & DIRECTIONS),
                !(rest->flags & P2P_VEC_NO_MERGE));
         rest->addr.gpa += len;
         rest->len -= len;
@@ -233,7 +234,7 @@ static P2PFaultReason check_entry(const P2PGuestVec *entry)
     if (entry->addr.gpa > UINT64_MAX - (entry->len - 1)) {
         return P2P_FAULT_WRAPS;
     }
-    if ((entry->flags & ~P2P_VEC_IN_MASK) || !(entry->flags & (R | W)) ||
+    if ((entry->flags & ~P2P_VEC_IN_MASK) || !(entry->flags & DIRECTIONS) ||
         (entry->flags & kinds) == kinds) {
         return P2P_FAULT_BAD_FLAGS;
     }
@@ -267,7 +268,7 @@ static int fail(P2PFault *fault, size_t index, P2PGuestAddr addr,
 static inline void append_entry(Walk *walk, const P2PGuestVec *entry)
 {
     append(&walk->result, entry->addr.gpa + walk->cursor.delta, entry->len,
-           walk->cursor.verdict.flags | (entry->flags & (R | W)),
+           walk->cursor.verdict.flags | (entry->flags & DIRECTIONS),
            !(entry->flags & P2P_VEC_NO_MERGE));
 }
 
@@ -283,20 +284,17 @@ static inline bool continues(const P2PGuestVec *a, const P2PGuestVec *b)
  */
 static size_t range_entries(const Walk *walk, const P2PGuestVec *in, size_t n)
 {
-    uint64_t most = UINT32_MAX - walk->result.last.len;
-    size_t count;
+    uint64_t most;
 
     if (n < 2 || !continues(&in[0], &in[1]) ||
         (in[0].flags & P2P_VEC_NO_MERGE)) {
         return 1;
     }
-    count = walk->kernels->run(in, n);
     /* Joined entries have a limit, and ranges do not go around the end. */
-    most = MIN(most, UINT64_MAX - in[0].addr.gpa);
-    if (count > most / in[0].len) {
-        count = MAX(most / in[0].len, 1);
-    }
-    return count;
+    most = MIN(UINT32_MAX - walk->result.last.len,
+               UINT64_MAX - in[0].addr.gpa);
+    n = MIN(n, most / in[0].len);
+    return n < 2 ? 1 : walk->kernels->run(in, n);
 }
 
 /*

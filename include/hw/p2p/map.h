@@ -125,18 +125,26 @@ P2PMap *p2p_map_change(const P2PMap *map,
 void p2p_map_free(P2PMap *map);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(P2PMap, p2p_map_free)
 
-/* The windows of @map in ascending order of their addresses. */
+/*
+ * The windows of @map in ascending order of their addresses. The time of
+ * p2p_map_window() grows with the number of windows.
+ *
+ * What a map does not need it does not keep: a revoked window has no readers
+ * and writers, and nobody is unrouted but those who may read or write a BAR.
+ */
 size_t p2p_map_size(const P2PMap *map);
 P2PWindow p2p_map_window(const P2PMap *map, size_t i);
 
-/* Whether a window holds @addr; it is copied to @window. */
+/* Whether a window holds @addr; if so, it is copied to @window. */
 bool p2p_map_find(const P2PMap *map, P2PGuestAddr addr, P2PWindow *window);
 
 /*
  * p2p_translate: guest physical vector to bus vector, all or nothing.
  *
  * @initiator: number of the function that will issue the DMA
- * @in: @n entries; @n may be 0, which translates to nothing
+ * @in: @n entries; @n may be 0, which translates to nothing.  They must not
+ *     change during the call, for they are read more than once: copy vectors
+ *     out of memory that a guest can write first
  * @out: room for *@m entries, not overlapping @in; may be NULL if *@m is 0
  * @m: in: room in @out; out: entries written, or with -ENOSPC the number
  *     that is needed, or 0 with every other error
