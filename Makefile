@@ -113,10 +113,12 @@ check-matrix: $(BUILD)/config.mk
 
 # --- Benches
 
-.PHONY: bench
-bench: build
-	@scripts/install-deps --bench
+.PHONY: bench bench-deps
+bench: bench-deps build
 	@tests/bench/run $(BUILD)
+
+bench-deps:
+	@scripts/install-deps --bench
 
 # --- The lab
 

@@ -93,12 +93,12 @@ static void p2p_benchdev_measure(Object *obj, Visitor *v, const char *name,
                                  void *opaque, Error **errp)
 {
     P2PBenchDev *dev = P2P_BENCHDEV(obj);
-    g_autofree P2PGuestVec *vec = g_new(P2PGuestVec, dev->entries);
+    g_autofree P2PGuestVec *vec = g_try_new(P2PGuestVec, dev->entries);
     uint64_t misses = 0;
     int64_t start;
     double ns;
 
-    if (!dev->alias || !dev->entries || !dev->times ||
+    if (!dev->alias || !vec || !dev->times ||
         address_space_read(&address_space_memory, dev->vector,
                            MEMTXATTRS_UNSPECIFIED, vec,
                            dev->entries * sizeof(*vec)) != MEMTX_OK) {

@@ -94,6 +94,19 @@ double bench_ratio(const BenchSide *a, const BenchSide *b)
     return bench_median(ratio, BENCH_ROUNDS);
 }
 
+char *bench_ratio_note(const BenchSide *a, const BenchSide *b,
+                       const char *note)
+{
+    double least = a->ns[0] / b->ns[0];
+    double most = least;
+
+    for (unsigned i = 1; i < BENCH_ROUNDS; i++) {
+        least = MIN(least, a->ns[i] / b->ns[i]);
+        most = MAX(most, a->ns[i] / b->ns[i]);
+    }
+    return g_strdup_printf("%s; rounds %.3g to %.3g", note, least, most);
+}
+
 /* What is printed here is of our own making: nothing in it needs escapes. */
 void bench_report(double value, const char *unit, const char *peer,
                   const char *note, const char *name_format, ...)

@@ -40,6 +40,10 @@ void bench_measure(BenchSide *sides, unsigned n, double items);
 double bench_ns(const BenchSide *side);
 double bench_ratio(const BenchSide *a, const BenchSide *b);
 
+/* "NOTE; LEAST to MOST": the rounds' ratios. The caller frees it. */
+char *bench_ratio_note(const BenchSide *a, const BenchSide *b,
+                       const char *note);
+
 double bench_median(double *values, unsigned n);
 
 /* Seconds since some time ago. */

@@ -76,6 +76,11 @@ static inline unsigned rank_avx2(const int64_t *keys, int64_t limit)
 #endif
 
 #define ALWAYS_INLINE __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("unroll 4")
+#else
+#define UNROLL _Pragma("GCC unroll 4")
+#endif
 
 /* --- Entries in lanes -------------------------------------------------- */
 

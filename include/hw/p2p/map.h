@@ -111,7 +111,7 @@ P2PMap *p2p_map_new(const P2PWindow *windows, size_t n,
  *     that is also the address of a window in @add replaces it
  * @add: @n_add windows to put in, as for p2p_map_new()
  * @error: as p2p_map_new(), and P2P_MAP_ERROR_UNKNOWN when no window of @map
- *     begins at an address of @remove
+ *     begins at an address of @remove, or it is there twice
  *
  * Returns the new map, to be freed with p2p_map_free(), or NULL. The time is
  * that of the changes and of 1/270 of the windows. Threads may change, read
@@ -127,7 +127,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(P2PMap, p2p_map_free)
 
 /*
  * The windows of @map in ascending order of their addresses. The time of
- * p2p_map_window() grows with the number of windows.
+ * p2p_map_window() grows with the number of windows; @i is below
+ * p2p_map_size(), or the process ends.
  *
  * What a map does not need it does not keep: a revoked window has no readers
  * and writers, and nobody is unrouted but those who may read or write a BAR.
