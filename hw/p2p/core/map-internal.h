@@ -123,6 +123,7 @@ typedef struct P2PPlace {
 
 /* Those of a batch: written and read in the same units, which is faster. */
 #define P2P_BATCH 16
+#define P2P_BATCH_UNIT 2    /* no kernel works on more at once */
 typedef struct P2PPlaces {
     const P2PChunk *only;               /* of all; NULL: they have their own */
     const P2PChunk *chunk[P2P_BATCH];

@@ -396,6 +396,9 @@ static size_t translate_far(Walk *walk, const P2PGuestVec *in, size_t n,
         P2P_UNINITIALIZED P2PPlaces places;
         unsigned batch = MIN(n - i, P2P_BATCH);
 
+        if (batch > P2P_BATCH_UNIT) {
+            batch -= batch % P2P_BATCH_UNIT;
+        }
         if (append_batch(walk, &in[i], batch, &places)) {
             i += batch;
             if (batch == P2P_BATCH && mostly_near(&places)) {
@@ -431,6 +434,7 @@ int p2p_translate_with(const P2PKernels *kernels,
     P2PGuestVec rest;
     size_t room = *m;
     size_t i = 0;
+    bool far;
 
     *m = 0;
     if (initiator >= P2P_MAX_INITIATORS) {
@@ -442,8 +446,13 @@ int p2p_translate_with(const P2PKernels *kernels,
     walk.cursor = no_window;
     walk.result = (Result) { .out = out, .room = room };
 
+    /* An entry that does not go on from the one before is likely to jump. */
+    far = n > 1 && map->n > 0 && !continues(&in[0], &in[1]);
     while (i < n) {
-        i += translate_near(&walk, in + i, n - i, &rest, &reason);
+        if (!far) {
+            i += translate_near(&walk, in + i, n - i, &rest, &reason);
+        }
+        far = false;
         if (i < n && reason == P2P_FAULT_NONE) {
             i += translate_far(&walk, in + i, n - i, &rest, &reason);
         }
