@@ -489,6 +489,25 @@ static void test_auto_iommufd(void)
                     -EACCES);
 }
 
+/* Stock VFIO aborts when one address space gets two kinds of container. */
+static void test_mixed_back_ends(void)
+{
+    static const char *const mixed[][2] = {
+        { "p2p-group=g0", "p2p-group=g0,iommufd=i0" },
+        { "p2p-group=g0,iommufd=i0", "p2p-group=g0" },
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(mixed); i++) {
+        g_autofree char *messages = lab_machine_refused(GROUP IOMMUFD,
+                                                        mixed[i], 2);
+
+        g_assert_nonnull(strstr(messages, "drive1: p2p-group"));
+        g_assert_nonnull(strstr(messages, "drive0"));
+        g_assert_nonnull(strstr(messages, "type1"));
+        g_assert_nonnull(strstr(messages, "give both the same iommufd="));
+    }
+}
+
 /* --- What the monitor tells ----------------------------------------------- */
 
 static void test_query(void)
@@ -662,6 +681,7 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/lab/policy/require", test_require);
     qtest_add_func("p2p/lab/policy/require-iommufd", test_require_iommufd);
     qtest_add_func("p2p/lab/policy/auto-iommufd", test_auto_iommufd);
+    qtest_add_func("p2p/lab/policy/mixed-back-ends", test_mixed_back_ends);
     qtest_add_func("p2p/lab/monitor/query", test_query);
     qtest_add_func("p2p/lab/monitor/events", test_events);
     return g_test_run();
