@@ -3,7 +3,6 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,27 +83,31 @@ double bench_ns(const BenchSide *side)
     return bench_median(ns, BENCH_ROUNDS);
 }
 
-double bench_ratio(const BenchSide *a, const BenchSide *b)
+/* In ascending order; returns the median. */
+static double round_ratios(const BenchSide *a, const BenchSide *b,
+                           double *ratio)
 {
-    double ratio[BENCH_ROUNDS];
-
     for (unsigned i = 0; i < BENCH_ROUNDS; i++) {
         ratio[i] = a->ns[i] / b->ns[i];
     }
     return bench_median(ratio, BENCH_ROUNDS);
 }
 
+double bench_ratio(const BenchSide *a, const BenchSide *b)
+{
+    double ratio[BENCH_ROUNDS];
+
+    return round_ratios(a, b, ratio);
+}
+
 char *bench_ratio_note(const BenchSide *a, const BenchSide *b,
                        const char *note)
 {
-    double least = a->ns[0] / b->ns[0];
-    double most = least;
+    double ratio[BENCH_ROUNDS];
 
-    for (unsigned i = 1; i < BENCH_ROUNDS; i++) {
-        least = MIN(least, a->ns[i] / b->ns[i]);
-        most = MAX(most, a->ns[i] / b->ns[i]);
-    }
-    return g_strdup_printf("%s; rounds %.3g to %.3g", note, least, most);
+    round_ratios(a, b, ratio);
+    return g_strdup_printf("%s; rounds %.3g to %.3g", note, ratio[0],
+                           ratio[BENCH_ROUNDS - 1]);
 }
 
 /* What is printed here is of our own making: nothing in it needs escapes. */

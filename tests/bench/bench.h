@@ -44,6 +44,7 @@ double bench_ratio(const BenchSide *a, const BenchSide *b);
 char *bench_ratio_note(const BenchSide *a, const BenchSide *b,
                        const char *note);
 
+/* Sorts @values. */
 double bench_median(double *values, unsigned n);
 
 /* Seconds since some time ago. */

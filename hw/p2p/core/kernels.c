@@ -131,7 +131,6 @@ static inline bool lanes_end_portable(const Lanes_portable *l)
 }
 
 #ifdef __x86_64__
-
 typedef struct Lanes_avx2 {
     __m256i end;            /* in the upper address */
     __m256i flags;

@@ -473,6 +473,13 @@ static bool set_unknown(uint64_t gpa, GError **error)
     return false;
 }
 
+static void take_add(Build *build)
+{
+    g_array_append_val(build->pending, *build->add);
+    build->add++;
+    build->n_add--;
+}
+
 /* Add to what is pending: @chunk, with the changes up to address @last. */
 static bool merge_chunk(Build *build, const P2PChunk *chunk, uint64_t last,
                         GError **error)
@@ -484,9 +491,7 @@ static bool merge_chunk(Build *build, const P2PChunk *chunk, uint64_t last,
         P2PWindow w = windows[i];
 
         while (build->n_add && build->add->gpa.gpa < w.gpa.gpa) {
-            g_array_append_val(build->pending, *build->add);
-            build->add++;
-            build->n_add--;
+            take_add(build);
         }
         if (build->n_remove && build->remove->gpa <= w.gpa.gpa) {
             if (build->remove->gpa < w.gpa.gpa) {
@@ -499,9 +504,7 @@ static bool merge_chunk(Build *build, const P2PChunk *chunk, uint64_t last,
         }
     }
     while (build->n_add && build->add->gpa.gpa <= last) {
-        g_array_append_val(build->pending, *build->add);
-        build->add++;
-        build->n_add--;
+        take_add(build);
     }
     return true;
 }

@@ -15,7 +15,6 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include <string.h>
 #include "map-internal.h"
 
 /* --- A window, as one initiator sees it -------------------------------- */
@@ -200,6 +199,15 @@ static bool seek(Walk *walk, uint64_t gpa)
     return cursor_holds(&walk->cursor, gpa);
 }
 
+/* What lies in the cursor's window, and is allowed to. */
+static inline void append_piece(Walk *walk, P2PGuestAddr addr, uint32_t len,
+                                uint32_t flags)
+{
+    append(&walk->result, addr.gpa + walk->cursor.delta, len,
+           walk->cursor.verdict.flags | (flags & DIRECTIONS),
+           !(flags & P2P_VEC_NO_MERGE));
+}
+
 /* All of @rest, which does not wrap; what is left of it begins at a fault. */
 static P2PFaultReason translate_range(Walk *walk, P2PGuestVec *rest)
 {
@@ -215,9 +223,7 @@ static P2PFaultReason translate_range(Walk *walk, P2PGuestVec *rest)
             return cursor_refusal(c, rest->flags);
         }
         len = MIN(rest->len - 1, c->last - rest->addr.gpa) + 1;
-        append(&walk->result, rest->addr.gpa + c->delta, len,
-               c->verdict.flags | (rest->flags & DIRECTIONS),
-               !(rest->flags & P2P_VEC_NO_MERGE));
+        append_piece(walk, rest->addr, len, rest->flags);
         rest->addr.gpa += len;
         rest->len -= len;
     }
@@ -263,13 +269,6 @@ static int fail(P2PFault *fault, size_t index, P2PGuestAddr addr,
         };
     }
     return -p2p_fault_reason_errno(reason);
-}
-
-static inline void append_entry(Walk *walk, const P2PGuestVec *entry)
-{
-    append(&walk->result, entry->addr.gpa + walk->cursor.delta, entry->len,
-           walk->cursor.verdict.flags | (entry->flags & DIRECTIONS),
-           !(entry->flags & P2P_VEC_NO_MERGE));
 }
 
 static inline bool continues(const P2PGuestVec *a, const P2PGuestVec *b)
@@ -325,7 +324,7 @@ static size_t translate_near(Walk *walk, const P2PGuestVec *in, size_t n,
         }
         count = range_entries(walk, &in[i], n - i);
         if (count == 1) {
-            append_entry(walk, &in[i]);
+            append_piece(walk, in[i].addr, in[i].len, in[i].flags);
         } else {
             *rest = in[i];
             rest->len *= count;
