@@ -10,11 +10,13 @@
 #if __has_include("system/memory.h")
 #include "system/memory.h"
 #include "system/address-spaces.h"
+#include "system/ramblock.h"
 #define P2P_CLASS_DATA const void
 #define P2P_INTERFACES const InterfaceInfo
 #else
 #include "exec/memory.h"
 #include "exec/address-spaces.h"
+#include "exec/ramblock.h"
 #define P2P_CLASS_DATA void
 #define P2P_INTERFACES InterfaceInfo
 #endif

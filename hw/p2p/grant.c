@@ -120,9 +120,10 @@ static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
                                "something else is there, or a bridge does not "
                                "forward it", window->bar, name);
     case P2P_OBSTACLE_MODEL_RAM:
-        return g_strdup_printf("BAR %d of %s is RAM of a device model, which "
-                               "passthrough devices cannot be granted yet",
-                               window->bar, name);
+        return g_strdup_printf("BAR %d of %s is RAM of a device model that "
+                               "is in no file: passthrough devices need one; "
+                               "use a memory-backend-memfd (or -file) with "
+                               "share=on for it", window->bar, name);
     case P2P_OBSTACLE_MAP_ERROR:
         return p2p_grant_map_error(initiator, obstacle.err);
     case P2P_OBSTACLE_NO_CPU_MAPPING:
@@ -380,9 +381,9 @@ static void p2p_map_add_window(P2PGroup *group, P2PBarWindow *bar,
     if (bar->access == P2P_ACCESS_RW) {
         window.writers = window.readers;
     }
-    if (bar->cpu_mapping) {
+    if (bar->mapping && p2p_bar_mapping_is_file(bar->mapping)) {
         window.host.hva = memory_region_get_ram_ptr(
-                              p2p_bar_mapping_region(bar->cpu_mapping));
+                              p2p_bar_mapping_region(bar->mapping));
     }
     g_array_append_val(build->windows, window);
 }

@@ -17,6 +17,11 @@
 
 P2PGroupList p2p_groups = QTAILQ_HEAD_INITIALIZER(p2p_groups);
 
+/* Enough for sixteen large requests at a time. */
+#define P2P_BOUNCE_LIMIT_DEFAULT (16 * MiB)
+#define P2P_BOUNCE_LIMIT_MIN     (1 * MiB)
+#define P2P_BOUNCE_LIMIT_MAX     (1 * GiB)
+
 const char *p2p_group_id(P2PGroup *group)
 {
     return object_get_canonical_path_component(OBJECT(group));
@@ -157,6 +162,14 @@ static void p2p_group_complete(UserCreatable *uc, Error **errp)
     if (!p2p_machine_done_notifier.node.le_prev) {
         qemu_add_machine_init_done_notifier(&p2p_machine_done_notifier);
     }
+    if (!p2p_bar_mappings_init(errp)) {
+        return;
+    }
+    group->bounce = p2p_bounce_new(group->bounce_limit, errp);
+    if (!group->bounce) {
+        return;
+    }
+    p2p_transfer_init();
     QTAILQ_INSERT_TAIL(&p2p_groups, group, next);
     group->listed = true;
 }
@@ -201,6 +214,40 @@ static void p2p_group_set_bus_address(Object *obj, bool value, Error **errp)
     }
 }
 
+static void p2p_group_get_bounce_limit(Object *obj, Visitor *v,
+                                       const char *name, void *opaque,
+                                       Error **errp)
+{
+    visit_type_size(v, name, &P2P_GROUP(obj)->bounce_limit, errp);
+}
+
+static void p2p_group_set_bounce_limit(Object *obj, Visitor *v,
+                                       const char *name, void *opaque,
+                                       Error **errp)
+{
+    P2PGroup *group = P2P_GROUP(obj);
+    uint64_t limit;
+
+    if (!visit_type_size(v, name, &limit, errp)) {
+        return;
+    }
+    if (group->bounce) {
+        error_setg(errp, "p2p-group '%s': bounce-limit cannot change once the "
+                   "group exists", p2p_group_id(group));
+    } else if (limit < P2P_BOUNCE_LIMIT_MIN || limit > P2P_BOUNCE_LIMIT_MAX ||
+               limit % MiB) {
+        error_setg(errp, "bounce-limit=%" PRIu64 ": it must be 1M to 1G, a "
+                   "multiple of 1M", limit);
+    } else {
+        group->bounce_limit = limit;
+    }
+}
+
+P2PBounce *p2p_group_bounce(P2PGroup *group)
+{
+    return group->bounce;
+}
+
 /* A device that has left may keep the object alive for a while after this. */
 static void p2p_group_unparent(Object *obj)
 {
@@ -212,6 +259,11 @@ static void p2p_group_unparent(Object *obj)
     }
 }
 
+static void p2p_group_init(Object *obj)
+{
+    P2P_GROUP(obj)->bounce_limit = P2P_BOUNCE_LIMIT_DEFAULT;
+}
+
 static void p2p_group_finalize(Object *obj)
 {
     P2PGroup *group = P2P_GROUP(obj);
@@ -221,6 +273,7 @@ static void p2p_group_finalize(Object *obj)
         p2p_view_free(group->view);
     }
     p2p_group_publish(group, NULL);
+    p2p_bounce_free(group->bounce);
 }
 
 static void p2p_group_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
@@ -236,6 +289,11 @@ static void p2p_group_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
                                    p2p_group_set_policy);
     object_class_property_set_description(oc, "policy",
         "what to do about a grant that cannot be installed");
+    object_class_property_add(oc, "bounce-limit", "size",
+                              p2p_group_get_bounce_limit,
+                              p2p_group_set_bounce_limit, NULL, NULL);
+    object_class_property_set_description(oc, "bounce-limit",
+        "memory for drives that cannot use a BAR as a buffer");
     object_class_property_add_bool(oc, "bus-address",
                                    p2p_group_get_bus_address,
                                    p2p_group_set_bus_address);
@@ -247,6 +305,7 @@ static const TypeInfo p2p_group_info = {
     .name = TYPE_P2P_GROUP,
     .parent = TYPE_OBJECT,
     .instance_size = sizeof(P2PGroup),
+    .instance_init = p2p_group_init,
     .instance_finalize = p2p_group_finalize,
     .class_init = p2p_group_class_init,
     .interfaces = (P2P_INTERFACES[]) {

@@ -4,13 +4,16 @@
  *   P2PGroup ─┬─ P2PMember ─┬─ P2PBarWindow ─── P2PInstall, one for each
  *             │  (function) │  (shared range)   container or view that the
  *             │             │                   window was put into
+ *             │             │     │       └─ P2PBarMapping, by which device
+ *             │             │     │          models reach it
  *             │             └─ P2PView ── P2PSlice (what stands in it)
  *             └─ P2PMap (snapshot for translation)
  *
  * p2p_update() is the one place where a change of any kind (guest moves a
  * BAR, device comes or goes) becomes a change of views, grants and map.
  * Everything here is protected by the BQL, but for P2PGroup.snapshot, which
- * readers take under RCU.
+ * readers take under RCU, and where a comment says so: device models map their
+ * buffers, and drives move data into them, in any thread.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -25,7 +28,9 @@
 #include "hw/p2p/topology.h"
 #include "qapi/qapi-types-p2p.h"
 #include "qemu/rcu.h"
+#include "qemu/stats64.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "qom/object.h"
 
 #define TYPE_P2P_GROUP "p2p-group"
@@ -42,6 +47,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(P2PGroup, P2P_GROUP)
 
 typedef struct P2PView P2PView;
 typedef struct P2PBarWindow P2PBarWindow;
+typedef struct P2PBarMapping P2PBarMapping;
+typedef struct P2PBounce P2PBounce;
 
 /* --- group.c ----------------------------------------------------------- */
 
@@ -58,6 +65,8 @@ struct P2PGroup {
 
     P2PPolicy policy;
     bool bus_address;
+    uint64_t bounce_limit;    /* bytes */
+    P2PBounce *bounce;
     P2PMember *members[P2P_MAX_INITIATORS]; /* by index; NULL: free */
     P2PView *view;            /* of passthrough initiators; NULL: none */
     P2PMapSnapshot *snapshot; /* RCU; NULL: no member yet */
@@ -81,6 +90,9 @@ void p2p_update(void);
 
 /* Something has happened that the next p2p_update() must take in. */
 void p2p_changed(void);
+
+/* The buffers of its drives; constant, any thread. */
+P2PBounce *p2p_group_bounce(P2PGroup *group);
 
 /* Replace the snapshot that readers see; takes @snapshot, which may be NULL. */
 void p2p_group_publish(P2PGroup *group, P2PMapSnapshot *snapshot);
@@ -156,6 +168,13 @@ typedef struct P2PGrant {
     bool pending;            /* changed since, tell later */
 } P2PGrant;
 
+/* What drives moved into and out of a window. Any thread. */
+typedef struct P2PTraffic {
+    Stat64 requests[P2P_DATA_PATH__MAX];
+    Stat64 bytes[P2P_DATA_PATH__MAX];
+    Stat64 failed;
+} P2PTraffic;
+
 struct P2PBarWindow {
     P2PMember *owner;
     uint8_t bar;
@@ -163,7 +182,13 @@ struct P2PBarWindow {
     uint64_t size;
     P2PAccess access;
     P2PBacking backing;
-    Object *cpu_mapping;     /* P2PBarMapping, NULL: none */
+    /*
+     * Owned references.  The one for device models is revoked and made anew
+     * when the window moves; that of a model's RAM for VFIO stays.
+     */
+    P2PBarMapping *mapping;      /* NULL: none now */
+    P2PBarMapping *ram_mapping;  /* NULL: none */
+    P2PTraffic *traffic;         /* a reference of a g_atomic_rc_box */
 
     P2PWindowState state;
     hwaddr gpa;              /* present one, or the last if has_gpa */
@@ -189,19 +214,87 @@ P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container);
 P2PInstall *p2p_window_install_add(P2PBarWindow *window,
                                    const void *container);
 
+void p2p_traffic_add(P2PTraffic *traffic, P2PDataPath path, uint64_t bytes,
+                     int ret);
+
 /* --- mapping.c --------------------------------------------------------- */
 
-/*
- * A RAM region over a CPU mapping of a BAR range that is nobody else's, for
- * the views of device models. Returns NULL if the device has no file to map.
- */
-Object *p2p_bar_mapping_new(PCIDevice *dev, int bar, uint64_t offset,
-                            uint64_t size, bool readonly);
-MemoryRegion *p2p_bar_mapping_region(Object *mapping);
+#define TYPE_P2P_BAR_MAPPING "p2p-bar-mapping"
 
-/* The mapping alone, to be unmapped by the caller; NULL: no file. */
-void *p2p_bar_mmap(PCIDevice *dev, int bar, uint64_t offset, uint64_t size,
-                   bool readonly);
+/* It only ever gets worse. */
+typedef enum P2PMappingState {
+    P2P_MAPPING_LIVE,
+    P2P_MAPPING_BROKEN,     /* the BAR has gone before we were told */
+    P2P_MAPPING_REVOKED,
+} P2PMappingState;
+
+/* Before all else; once is enough. */
+bool p2p_bar_mappings_init(Error **errp);
+
+/*
+ * A mapping of @window for device models; the caller's reference is to be
+ * given to p2p_bar_mapping_revoke().  NULL, with a message: no memory.
+ */
+P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window);
+
+/*
+ * A mapping for VFIO of @window, which is RAM of a device model.  NULL: that
+ * RAM is in no file, or not shared with it.
+ */
+P2PBarMapping *p2p_ram_mapping_new(P2PBarWindow *window);
+
+/*
+ * Take away what is behind the mapping, and the caller's reference.  When it
+ * returns neither a thread, nor a drive of the host that QEMU drives itself,
+ * can reach the BAR by it, and nothing that is in flight will.
+ */
+void p2p_bar_mapping_revoke(P2PBarMapping *mapping);
+
+/* A mapping that always was revoked; borrowed, never freed. */
+#define P2P_FAULT_SIZE (1 * MiB)
+P2PBarMapping *p2p_fault_mapping(void);
+
+/* A ram_device region over it. */
+MemoryRegion *p2p_bar_mapping_region(P2PBarMapping *mapping);
+
+/* The following are for any thread. */
+
+/*
+ * Whose addresses @hva is one of; NULL: nobody's. Within an RCU read-side
+ * critical section; the mapping stays for as long as a request maps it.
+ */
+P2PBarMapping *p2p_bar_mapping_find(const void *hva);
+
+P2PMappingState p2p_bar_mapping_state(P2PBarMapping *mapping);
+P2PGroup *p2p_bar_mapping_group(P2PBarMapping *mapping);
+P2PTraffic *p2p_bar_mapping_traffic(P2PBarMapping *mapping);
+
+/* Whether there are bytes behind its addresses while it lives. */
+bool p2p_bar_mapping_is_file(P2PBarMapping *mapping);
+
+/*
+ * A pointer to the byte at @offset, with a reference to the region for
+ * address_space_unmap(). The calling thread may touch the memory.
+ */
+void *p2p_bar_mapping_get(P2PBarMapping *mapping, uint64_t offset);
+
+/* One access of @size bytes, 1, 2, 4 or 8.  With the BQL. */
+MemTxResult p2p_bar_mapping_access(P2PBarMapping *mapping, uint64_t offset,
+                                   uint64_t *value, unsigned size,
+                                   bool is_write);
+
+/*
+ * Copy between @buffer and the BAR, which is no file, at the mapping's @hva.
+ * Returns 0 or -errno.  With the BQL.
+ */
+int p2p_bar_mapping_copy(P2PBarMapping *mapping, void *hva, void *buffer,
+                         size_t size, bool is_write);
+
+/* A mapping was found broken: make a new one if the window still is there. */
+void p2p_bar_mapping_mend(void);
+
+/* For the signal handler: make an access to @hva end well. */
+bool p2p_bar_mapping_rescue(void *hva);
 
 /* Implemented by device models whose BARs are files. */
 #define TYPE_P2P_BAR_FILE "p2p-bar-file"
@@ -212,30 +305,48 @@ typedef struct P2PBarFileClass {
 } P2PBarFileClass;
 DECLARE_CLASS_CHECKERS(P2PBarFileClass, P2P_BAR_FILE, TYPE_P2P_BAR_FILE)
 
+/* --- guard.c ----------------------------------------------------------- */
+
+bool p2p_guard_init(Error **errp);
+
+/* From now on the calling thread may touch mappings that go. */
+void p2p_guard_thread(void);
+
+/* --- transfer.c -------------------------------------------------------- */
+
+/* Have the block layer ask. */
+void p2p_transfer_init(void);
+
+/* Buffers of @size bytes in all, a multiple of the page size. */
+P2PBounce *p2p_bounce_new(uint64_t size, Error **errp);
+void p2p_bounce_free(P2PBounce *bounce);
+
+/* How drives with @bs as their image get at a BAR, and why that way. */
+P2PDataPath p2p_data_path(BlockDriverState *bs, const char **why);
+
 /* --- peek.c ------------------------------------------------------------ */
 
 /* Part of @mr as an address space of its own, at offset 0. */
 Object *p2p_peek_new(MemoryRegion *mr, hwaddr offset, uint64_t size);
 /* As memory_region_find(): the caller drops the section's region. */
 MemoryRegionSection p2p_peek_find(Object *peek, hwaddr offset, uint64_t size);
-MemTxResult p2p_peek_read(Object *peek, hwaddr offset, MemTxAttrs attrs,
-                          void *buffer, hwaddr size);
+MemTxResult p2p_peek_rw(Object *peek, hwaddr offset, void *buffer, hwaddr size,
+                        bool is_write);
 void p2p_peek_free(Object *peek);
 
-/* --- readonly.c -------------------------------------------------------- */
+/* --- model-window.c ---------------------------------------------------- */
+
+/* What stands for @window, at its present address, in @view. */
+Object *p2p_model_window_new(P2PView *view, P2PBarWindow *window);
+MemoryRegion *p2p_model_window_region(Object *model);
 
 /*
- * What stands for @window, at its present address, in @view, which is of a
- * device model that may only read it.
+ * Whether @mr is the region of such a window; which, what is at @addr in it,
+ * and where in the view.  @mapping: NULL if it may not be written.
  */
-Object *p2p_read_only_new(P2PView *view, P2PBarWindow *window);
-MemoryRegion *p2p_read_only_region(Object *read_only);
-
-/*
- * No longer in the view. Within the transaction that takes the region out;
- * the caller's reference stays.
- */
-void p2p_read_only_retire(Object *read_only);
+bool p2p_model_window_find(MemoryRegion *mr, hwaddr addr, bool is_write,
+                           P2PView **view, P2PBarMapping **mapping,
+                           hwaddr *gpa);
 
 /* --- view.c ------------------------------------------------------------ */
 
@@ -246,6 +357,10 @@ void p2p_read_only_retire(Object *read_only);
 P2PView *p2p_view_new(P2PGroup *group, P2PMember *member);
 void p2p_view_free(P2PView *view);
 AddressSpace *p2p_view_address_space(P2PView *view);
+P2PMember *p2p_view_member(P2PView *view);
+
+/* The view of a device model whose root @mr is; NULL: none. Any thread. */
+P2PView *p2p_view_from_root(MemoryRegion *mr);
 
 /* The view of passthrough devices that may reach no peer. */
 P2PView *p2p_view_confined(void);
@@ -293,6 +408,9 @@ void p2p_grants_end(P2PMember *member);
 char *p2p_grant_map_error(P2PMember *initiator, int err);
 
 /* --- vfio.c, or vfio-stub.c -------------------------------------------- */
+
+/* The address space that a VFIO container, as VFIO calls us with, maps. */
+AddressSpace *p2p_vfio_address_space(void *container);
 
 /* All take a passthrough device. */
 const void *p2p_vfio_container(PCIDevice *dev);

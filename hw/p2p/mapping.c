@@ -1,31 +1,167 @@
 /*
- * A CPU mapping of a BAR range for the views of device models
+ * QEMU's own mappings of BAR ranges: what the views of device models lead to
  *
- * The mapping is made anew from the device's file, although the device has
- * one already: memory_region_from_host() finds the owner of a pointer by
- * address, so one address must not stand in two RAM blocks.
+ * A mapping is made anew from the device's file, although the device has one
+ * already, so that it can be taken away: from one moment to the next nothing
+ * is behind its addresses any more, whoever still uses a pointer into it.
+ * (Also, memory_region_from_host() finds the owner of a pointer by address,
+ * so one address must not stand in two RAM blocks.)
+ *
+ * A BAR that is no file is reached through the memory core.  Its mapping is a
+ * range of addresses with nothing behind, which only p2p_bar_mapping_copy_to()
+ * and p2p_bar_mapping_copy_from() know what to do with.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/memalign.h"
+#include "qemu/memfd.h"
 #include "qemu/module.h"
 #include "hw/p2p/internal.h"
+#include "trace.h"
 
-#define TYPE_P2P_BAR_MAPPING "p2p-bar-mapping"
 OBJECT_DECLARE_SIMPLE_TYPE(P2PBarMapping, P2P_BAR_MAPPING)
 
 /*
- * The owner of its region: a FlatView that still holds the region when the
- * window has gone keeps the mapping alive, too.
+ * The owner of its region.  An address_space_map() holds the region, and so
+ * the mapping: its addresses are not used for anything else before the last
+ * request that knows them has ended.
  */
 struct P2PBarMapping {
     Object parent_obj;
 
+    P2PGroup *group;        /* owned reference; NULL: the fault mapping */
+    P2PTraffic *traffic;    /* owned reference; the window's; or NULL */
     MemoryRegion region;
-    void *hva;
+    uint8_t *hva;
     size_t size;
+    Object *peek;           /* the way to a BAR that is no file; BQL */
+    int state;              /* P2PMappingState; atomic */
+    QTAILQ_ENTRY(P2PBarMapping) next;   /* in p2p_retired */
 };
+
+/* Revoked, but perhaps still known to a request; BQL. */
+static QTAILQ_HEAD(, P2PBarMapping) p2p_retired =
+    QTAILQ_HEAD_INITIALIZER(p2p_retired);
+
+/* --- Which mapping an address belongs to ------------------------------- */
+
+/* All there are, ascending by address.  Changed with the BQL, read by RCU. */
+typedef struct P2PMappingTable {
+    struct rcu_head rcu;
+    size_t n;
+    P2PBarMapping *mappings[];
+} P2PMappingTable;
+
+static P2PMappingTable *p2p_mapping_table;
+
+static void p2p_mapping_table_replace(P2PBarMapping *without,
+                                      P2PBarMapping *with)
+{
+    P2PMappingTable *old = p2p_mapping_table;
+    size_t n = old ? old->n : 0;
+    P2PMappingTable *new = g_malloc(sizeof(*new) +
+                                    (n + 1) * sizeof(new->mappings[0]));
+
+    new->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        P2PBarMapping *mapping = old->mappings[i];
+
+        if (with && with->hva < mapping->hva) {
+            new->mappings[new->n++] = with;
+            with = NULL;
+        }
+        if (mapping != without) {
+            new->mappings[new->n++] = mapping;
+        }
+    }
+    if (with) {
+        new->mappings[new->n++] = with;
+    }
+    qatomic_rcu_set(&p2p_mapping_table, new);
+    if (old) {
+        g_free_rcu(old, rcu);
+    }
+}
+
+P2PBarMapping *p2p_bar_mapping_find(const void *hva)
+{
+    const P2PMappingTable *table = qatomic_rcu_read(&p2p_mapping_table);
+    const uint8_t *p = hva;
+    size_t first = 0, end = table ? table->n : 0;
+
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        P2PBarMapping *mapping = table->mappings[middle];
+
+        if (p < mapping->hva) {
+            end = middle;
+        } else if (p >= mapping->hva + mapping->size) {
+            first = middle + 1;
+        } else {
+            return mapping;
+        }
+    }
+    return NULL;
+}
+
+/* --- What is behind the addresses -------------------------------------- */
+
+/*
+ * A file without a byte: who touches a mapping of it gets SIGBUS, and the
+ * kernel, when it copies for somebody, EFAULT.
+ */
+static int p2p_nothing_fd = -1;
+
+/* A page of ones, which is what a read from a PCI device that is gone gives. */
+static int p2p_ones_fd = -1;
+
+bool p2p_bar_mappings_init(Error **errp)
+{
+    size_t page = qemu_real_host_page_size();
+    g_autofree void *ones = g_malloc(page);
+
+    if (p2p_ones_fd >= 0) {
+        return true;
+    }
+    if (p2p_nothing_fd < 0) {
+        p2p_nothing_fd = qemu_memfd_create("p2p-nothing", 0, false, 0, 0, errp);
+        if (p2p_nothing_fd < 0) {
+            return false;
+        }
+    }
+    p2p_ones_fd = qemu_memfd_create("p2p-ones", page, false, 0, 0, errp);
+    if (p2p_ones_fd < 0) {
+        return false;
+    }
+    memset(ones, 0xff, page);
+    if (pwrite(p2p_ones_fd, ones, page, 0) != page) {
+        error_setg_errno(errp, errno, "cannot fill a page of memory");
+        close(p2p_ones_fd);
+        p2p_ones_fd = -1;
+        return false;
+    }
+    return p2p_guard_init(errp);
+}
+
+bool p2p_bar_mapping_rescue(void *hva)
+{
+    size_t page = qemu_real_host_page_size();
+    P2PBarMapping *mapping;
+
+    RCU_READ_LOCK_GUARD();
+    mapping = p2p_bar_mapping_find(hva);
+    if (!mapping ||
+        mmap(QEMU_ALIGN_PTR_DOWN(hva, page), page, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_FIXED, p2p_ones_fd, 0) == MAP_FAILED) {
+        return false;
+    }
+    qatomic_cmpxchg(&mapping->state, P2P_MAPPING_LIVE, P2P_MAPPING_BROKEN);
+    return true;
+}
 
 static int p2p_bar_fd(PCIDevice *dev, int bar, off_t *offset)
 {
@@ -38,42 +174,156 @@ static int p2p_bar_fd(PCIDevice *dev, int bar, off_t *offset)
     return -1;
 }
 
-void *p2p_bar_mmap(PCIDevice *dev, int bar, uint64_t offset, uint64_t size,
-                   bool readonly)
+/* The file of RAM that stands in a BAR, if its pages are shared with it. */
+static int p2p_ram_fd(P2PBarWindow *window, off_t *offset)
 {
-    off_t start;
-    int fd = p2p_bar_fd(dev, bar, &start);
-    void *hva;
+    PCIIORegion *bar = &window->owner->dev->io_regions[window->bar];
+    Object *peek = p2p_peek_new(bar->memory, window->offset, window->size);
+    MemoryRegionSection s = p2p_peek_find(peek, 0, window->size);
+    int fd = -1;
 
-    if (fd < 0) {
-        return NULL;
+    if (s.mr && s.mr->ram_block && qemu_ram_is_shared(s.mr->ram_block) &&
+        int128_get64(s.size) == window->size) {
+        fd = memory_region_get_fd(s.mr);
+        *offset = s.mr->ram_block->fd_offset +
+                  s.offset_within_region;
     }
-    hva = mmap(NULL, size, PROT_READ | (readonly ? 0 : PROT_WRITE),
-               MAP_SHARED, fd, start + offset);
-    return hva == MAP_FAILED ? NULL : hva;
+    if (s.mr) {
+        memory_region_unref(s.mr);
+    }
+    p2p_peek_free(peek);
+    return fd;
 }
 
-Object *p2p_bar_mapping_new(PCIDevice *dev, int bar, uint64_t offset,
-                            uint64_t size, bool readonly)
+/* --- Life -------------------------------------------------------------- */
+
+static P2PBarMapping *p2p_bar_mapping_create(P2PGroup *group, void *hva,
+                                             size_t size)
 {
-    P2PBarMapping *mapping;
-    void *hva = p2p_bar_mmap(dev, bar, offset, size, readonly);
+    P2PBarMapping *mapping = P2P_BAR_MAPPING(object_new(TYPE_P2P_BAR_MAPPING));
 
-    if (!hva) {
-        return NULL;
+    mapping->group = group;
+    if (group) {
+        object_ref(OBJECT(group));
     }
-
-    mapping = P2P_BAR_MAPPING(object_new(TYPE_P2P_BAR_MAPPING));
     mapping->hva = hva;
     mapping->size = size;
-    memory_region_init_ram_ptr(&mapping->region, OBJECT(mapping),
-                               "p2p-bar-mapping", size, hva);
-    return OBJECT(mapping);
+    /*
+     * Not RAM, so that nobody takes it for the machine's.  It stands in no
+     * address space unless VFIO is to map it.
+     */
+    memory_region_init_ram_device_ptr(&mapping->region, OBJECT(mapping),
+                                      "p2p-bar-mapping", size, hva);
+    p2p_mapping_table_replace(NULL, mapping);
+    return mapping;
 }
 
-MemoryRegion *p2p_bar_mapping_region(Object *mapping)
+static void *p2p_map_file(P2PBarWindow *window, int fd, off_t start)
 {
-    return &P2P_BAR_MAPPING(mapping)->region;
+    int prot = PROT_READ | (window->access == P2P_ACCESS_RW ? PROT_WRITE : 0);
+
+    return fd < 0 ? MAP_FAILED : mmap(NULL, window->size, prot, MAP_SHARED, fd,
+                                      start);
+}
+
+P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window)
+{
+    PCIDevice *dev = window->owner->dev;
+    P2PBarMapping *mapping;
+    off_t start = 0;
+    int fd = p2p_bar_fd(dev, window->bar, &start);
+    void *hva = MAP_FAILED;
+    bool file;
+
+    if (window->backing == P2P_BACKING_RAM_DEVICE) {
+        hva = p2p_map_file(window, fd, start + window->offset);
+    }
+    file = hva != MAP_FAILED;
+    if (!file) {
+        hva = mmap(NULL, window->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                   p2p_nothing_fd, 0);
+    }
+    if (hva == MAP_FAILED) {
+        error_report("BAR %d of %s: no room for a mapping of %" PRIu64
+                     " bytes: %s; device models cannot reach it, the rest "
+                     "works", window->bar, p2p_device_name(dev), window->size,
+                     strerror(errno));
+        return NULL;
+    }
+    mapping = p2p_bar_mapping_create(window->owner->group, hva, window->size);
+    mapping->traffic = g_atomic_rc_box_acquire(window->traffic);
+    if (!file) {
+        mapping->peek = p2p_peek_new(dev->io_regions[window->bar].memory,
+                                     window->offset, window->size);
+    }
+    trace_p2p_mapping_new(p2p_device_name(dev), window->bar, window->offset,
+                          hva, window->size, file);
+    return mapping;
+}
+
+P2PBarMapping *p2p_ram_mapping_new(P2PBarWindow *window)
+{
+    off_t start = 0;
+    int fd = p2p_ram_fd(window, &start);
+    void *hva = p2p_map_file(window, fd, start);
+
+    return hva == MAP_FAILED
+           ? NULL : p2p_bar_mapping_create(window->owner->group, hva,
+                                           window->size);
+}
+
+P2PBarMapping *p2p_fault_mapping(void)
+{
+    static P2PBarMapping *mapping;
+    void *hva;
+
+    if (!mapping) {
+        hva = qemu_memalign(qemu_real_host_page_size(), P2P_FAULT_SIZE);
+        mapping = p2p_bar_mapping_create(NULL, hva, P2P_FAULT_SIZE);
+        mapping->state = P2P_MAPPING_REVOKED;
+    }
+    return mapping;
+}
+
+/*
+ * What a request that has ended leaves behind goes here and not with its last
+ * reference, which it may drop in any thread.
+ */
+static void p2p_bar_mappings_reap(void)
+{
+    P2PBarMapping *mapping, *tmp;
+
+    QTAILQ_FOREACH_SAFE(mapping, &p2p_retired, next, tmp) {
+        if (qatomic_read(&OBJECT(mapping)->ref) == 1) {
+            QTAILQ_REMOVE(&p2p_retired, mapping, next);
+            object_unref(OBJECT(mapping));
+        }
+    }
+}
+
+void p2p_bar_mapping_revoke(P2PBarMapping *mapping)
+{
+    trace_p2p_mapping_revoke(mapping->hva, mapping->size);
+    qatomic_set(&mapping->state, P2P_MAPPING_REVOKED);
+
+    /* QEMU's own NVMe driver has it in a host IOMMU: out of there, now. */
+    ram_block_notify_remove(mapping->hva, mapping->size, mapping->size);
+    /*
+     * When this returns, no processor has the old pages in its TLB: neither
+     * a thread of QEMU nor the kernel on its behalf copies to the BAR.
+     */
+    if (mmap(mapping->hva, mapping->size, PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_FIXED, p2p_nothing_fd, 0) == MAP_FAILED &&
+        mprotect(mapping->hva, mapping->size, PROT_NONE)) {
+        error_report("p2p: a mapping of a BAR cannot be taken away: %s; "
+                     "requests in flight may still reach it", strerror(errno));
+    }
+    if (mapping->peek) {
+        p2p_peek_free(mapping->peek);
+        mapping->peek = NULL;
+    }
+    p2p_bar_mappings_reap();
+    QTAILQ_INSERT_TAIL(&p2p_retired, mapping, next);
 }
 
 static void p2p_bar_mapping_finalize(Object *obj)
@@ -81,8 +331,113 @@ static void p2p_bar_mapping_finalize(Object *obj)
     P2PBarMapping *mapping = P2P_BAR_MAPPING(obj);
 
     if (mapping->hva) {
+        p2p_mapping_table_replace(mapping, NULL);
         munmap(mapping->hva, mapping->size);
     }
+    if (mapping->traffic) {
+        g_atomic_rc_box_release(mapping->traffic);
+    }
+    if (mapping->group) {
+        object_unref(OBJECT(mapping->group));
+    }
+}
+
+/* --- Use --------------------------------------------------------------- */
+
+MemoryRegion *p2p_bar_mapping_region(P2PBarMapping *mapping)
+{
+    return &mapping->region;
+}
+
+P2PMappingState p2p_bar_mapping_state(P2PBarMapping *mapping)
+{
+    return qatomic_read(&mapping->state);
+}
+
+bool p2p_bar_mapping_is_file(P2PBarMapping *mapping)
+{
+    return !qatomic_read(&mapping->peek);
+}
+
+P2PGroup *p2p_bar_mapping_group(P2PBarMapping *mapping)
+{
+    return mapping->group;
+}
+
+P2PTraffic *p2p_bar_mapping_traffic(P2PBarMapping *mapping)
+{
+    return mapping->traffic;
+}
+
+void *p2p_bar_mapping_get(P2PBarMapping *mapping, uint64_t offset)
+{
+    memory_region_ref(&mapping->region);
+    p2p_guard_thread();
+    return mapping->hva + offset;
+}
+
+/* One access of 1, 2, 4 or 8 bytes, as the bus has it. */
+static void p2p_access(void *hva, void *value, unsigned size, bool is_write)
+{
+    switch (size) {
+#define ACCESS(bytes, type)                                     \
+    case bytes:                                                 \
+        if (is_write) {                                         \
+            *(volatile type *)hva = *(type *)value;             \
+        } else {                                                \
+            *(type *)value = *(volatile type *)hva;             \
+        }                                                       \
+        break
+    ACCESS(1, uint8_t);
+    ACCESS(2, uint16_t);
+    ACCESS(4, uint32_t);
+    ACCESS(8, uint64_t);
+#undef ACCESS
+    default:
+        g_assert_not_reached();
+    }
+}
+
+MemTxResult p2p_bar_mapping_access(P2PBarMapping *mapping, uint64_t offset,
+                                   uint64_t *value, unsigned size,
+                                   bool is_write)
+{
+    MemTxResult result = MEMTX_OK;
+
+    if (mapping->peek) {
+        result = p2p_peek_rw(mapping->peek, offset, value, size, is_write);
+    } else {
+        p2p_guard_thread();
+        p2p_access(mapping->hva + offset, value, size, is_write);
+    }
+    return p2p_bar_mapping_state(mapping) == P2P_MAPPING_LIVE
+           ? result : result | MEMTX_ERROR;
+}
+
+int p2p_bar_mapping_copy(P2PBarMapping *mapping, void *hva, void *buffer,
+                         size_t size, bool is_write)
+{
+    size_t offset = (uint8_t *)hva - mapping->hva;
+
+    assert(bql_locked());
+    if (p2p_bar_mapping_state(mapping) != P2P_MAPPING_LIVE ||
+        p2p_peek_rw(mapping->peek, offset, buffer, size, is_write)) {
+        return -EFAULT;
+    }
+    return 0;
+}
+
+/* --- A mapping that has broken ----------------------------------------- */
+
+static void p2p_mend(void *opaque)
+{
+    p2p_changed();
+    p2p_update();
+}
+
+void p2p_bar_mapping_mend(void)
+{
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_mend, NULL);
 }
 
 static const TypeInfo p2p_bar_mapping_types[] = {

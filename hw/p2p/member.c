@@ -383,8 +383,9 @@ static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
         return NULL;
     }
     if (!p2p_window_fits(window, true)) {
-        return g_strdup("RAM of a device model cannot be granted to "
-                        "passthrough devices yet");
+        return g_strdup("RAM of a device model must be in a file that is "
+                        "shared (memory-backend-memfd,share=on) to be granted "
+                        "to passthrough devices");
     }
     if (grant->has_path && !grant->path.routed_by_root_complex) {
         return g_strdup_printf("the host is not known to route it: %s",
@@ -436,7 +437,7 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
 {
     P2PMember *member = dev->p2p.member;
 
-    if (!member) {
+    if (!member || *errp) {
         return;
     }
     if (member->passthrough) {

@@ -7,6 +7,8 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-p2p.h"
 #include "qemu/cutils.h"
+#include "block/block_int.h"
+#include "system/block-backend.h"
 #include "qemu/module.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/qdev-core.h"
@@ -49,6 +51,57 @@ static P2PGrantPath p2p_qapi_path(P2PPathClass path_class)
     return paths[path_class];
 }
 
+/* The member that @blk is a drive of, by way of its buses; NULL: none. */
+static PCIDevice *p2p_device_of_drive(BlockBackend *blk)
+{
+    DeviceState *dev = blk_get_attached_dev(blk);
+
+    while (dev && !object_dynamic_cast(OBJECT(dev), TYPE_PCI_DEVICE)) {
+        BusState *bus = qdev_get_parent_bus(dev);
+
+        dev = bus ? bus->parent : NULL;
+    }
+    return (PCIDevice *)dev;
+}
+
+static P2PDriveInfoList *p2p_drives(P2PMember *initiator)
+{
+    P2PDriveInfoList *list = NULL, **tail = &list;
+    BlockBackend *blk = NULL;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    while ((blk = blk_all_next(blk))) {
+        BlockDriverState *bs = blk_bs(blk);
+        P2PDriveInfo *info;
+        const char *why;
+
+        if (p2p_device_of_drive(blk) != initiator->dev) {
+            continue;
+        }
+        info = g_new0(P2PDriveInfo, 1);
+        info->drive = g_strdup(bs ? bdrv_get_node_name(bs) : blk_name(blk));
+        info->data_path = p2p_data_path(bs, &why);
+        info->reason = g_strdup(why);
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
+static P2PTrafficInfoList *p2p_traffic(P2PTraffic *traffic)
+{
+    P2PTrafficInfoList *list = NULL, **tail = &list;
+
+    for (P2PDataPath path = 0; path < P2P_DATA_PATH__MAX; path++) {
+        P2PTrafficInfo *info = g_new0(P2PTrafficInfo, 1);
+
+        info->data_path = path;
+        info->requests = stat64_get(&traffic->requests[path]);
+        info->bytes = stat64_get(&traffic->bytes[path]);
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
 static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
                                     P2PBarWindow *window)
 {
@@ -61,6 +114,8 @@ static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
     info->reason = g_strdup(grant->reason);
     if (!initiator->passthrough) {
         info->map_type = P2P_GRANT_MAP_TYPE_CPU;
+        info->drives = p2p_drives(initiator);
+        info->has_drives = info->drives;
     } else if (grant->has_path && !grant->path.routed_by_root_complex) {
         info->map_type = P2P_GRANT_MAP_TYPE_NOT_SUPPORTED;
     } else {
@@ -100,6 +155,8 @@ static P2PWindowInfo *p2p_window_info(P2PGroup *group, P2PBarWindow *window)
     info->has_gpa = window->state == P2P_WINDOW_STATE_MAPPED;
     info->gpa = window->gpa;
     info->cpu_mappable = window->backing != P2P_BACKING_IO;
+    info->traffic = p2p_traffic(window->traffic);
+    info->failed_requests = stat64_get(&window->traffic->failed);
     P2P_FOREACH_MEMBER(initiator, group) {
         if (initiator != window->owner && initiator->dev->p2p.initiate) {
             QAPI_LIST_APPEND(tail, p2p_grant_info(initiator, window));
@@ -293,6 +350,11 @@ static void p2p_print_grant(Monitor *mon, P2PGrantInfo *grant)
     monitor_printf(mon, ", %" PRIu64 " maps, %" PRIu64 " unmaps, %" PRIu64
                    " failures\n", grant->maps, grant->unmaps,
                    grant->failures);
+    for (P2PDriveInfoList *d = grant->drives; d; d = d->next) {
+        monitor_printf(mon, "        drive %s: %s, because %s\n",
+                       d->value->drive, P2PDataPath_str(d->value->data_path),
+                       d->value->reason);
+    }
     if (grant->reason) {
         monitor_printf(mon, "        because %s\n", grant->reason);
     }
@@ -317,6 +379,19 @@ static void p2p_print_window(Monitor *mon, P2PWindowInfo *window)
         monitor_printf(mon, "at 0x%016" PRIx64 "\n", window->gpa);
     } else {
         monitor_printf(mon, "%s\n", P2PWindowState_str(window->state));
+    }
+    for (P2PTrafficInfoList *t = window->traffic; t; t = t->next) {
+        if (t->value->requests) {
+            g_autofree char *bytes = size_to_str(t->value->bytes);
+
+            monitor_printf(mon, "      %s: %" PRIu64 " requests, %s\n",
+                           P2PDataPath_str(t->value->data_path),
+                           t->value->requests, bytes);
+        }
+    }
+    if (window->failed_requests) {
+        monitor_printf(mon, "      failed: %" PRIu64 " requests\n",
+                       window->failed_requests);
     }
     for (P2PGrantInfoList *g = window->grants; g; g = g->next) {
         p2p_print_grant(mon, g->value);

@@ -47,11 +47,11 @@ MemoryRegionSection p2p_peek_find(Object *obj, hwaddr offset, uint64_t size)
     return s;
 }
 
-MemTxResult p2p_peek_read(Object *obj, hwaddr offset, MemTxAttrs attrs,
-                          void *buffer, hwaddr size)
+MemTxResult p2p_peek_rw(Object *obj, hwaddr offset, void *buffer, hwaddr size,
+                        bool is_write)
 {
-    return address_space_read(&P2P_PEEK(obj)->as, P2P_PEEK_AT + offset, attrs,
-                              buffer, size);
+    return address_space_rw(&P2P_PEEK(obj)->as, P2P_PEEK_AT + offset,
+                            MEMTXATTRS_UNSPECIFIED, buffer, size, is_write);
 }
 
 void p2p_peek_free(Object *obj)

@@ -54,19 +54,28 @@ void p2p_memory_committed(void)
 {
 }
 
-void p2p_before_map(AddressSpace *as, void *container, hwaddr iova,
-                    uint64_t size)
+void p2p_before_map(void *container, hwaddr iova, uint64_t size)
 {
 }
 
-void p2p_note_map(AddressSpace *as, void *container, hwaddr iova,
-                  uint64_t size, int ret)
+void p2p_note_map(void *container, hwaddr iova, uint64_t size, int ret)
 {
 }
 
-void p2p_note_unmap(AddressSpace *as, void *container, hwaddr iova,
-                    uint64_t size, int ret)
+void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret)
 {
+}
+
+bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
+                 void **ptr)
+{
+    return false;
+}
+
+uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
+                          uint64_t size, uint64_t residual)
+{
+    return residual;
 }
 
 P2PGroupInfoList *qmp_query_p2p(Error **errp)

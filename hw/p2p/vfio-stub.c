@@ -6,6 +6,11 @@
 #include "qemu/osdep.h"
 #include "hw/p2p/internal.h"
 
+AddressSpace *p2p_vfio_address_space(void *container)
+{
+    g_assert_not_reached();
+}
+
 const void *p2p_vfio_container(PCIDevice *dev)
 {
     g_assert_not_reached();

@@ -11,6 +11,7 @@
 #if __has_include("hw/vfio/vfio-device.h")
 #include "hw/vfio/vfio-device.h"
 #define P2P_VFIO(dev) VFIO_PCI_DEVICE(dev)
+typedef VFIOContainer P2PVFIOContainer;
 #define p2p_vfio_region_fd(vbasedev, index) \
     vfio_device_get_region_fd(vbasedev, index)
 #include "hw/vfio-user/container.h"
@@ -18,8 +19,14 @@
 #else
 /* Before 10.1 all regions are in the device's fd. */
 #define P2P_VFIO(dev) VFIO_PCI(dev)
+typedef VFIOContainerBase P2PVFIOContainer;
 #define p2p_vfio_region_fd(vbasedev, index) ((vbasedev)->fd)
 #endif
+
+AddressSpace *p2p_vfio_address_space(void *container)
+{
+    return ((P2PVFIOContainer *)container)->space->as;
+}
 
 const void *p2p_vfio_container(PCIDevice *dev)
 {

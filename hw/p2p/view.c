@@ -28,7 +28,7 @@
 typedef struct P2PSlice {
     MemoryRegion alias;
     MemoryRegion *target;
-    Object *read_only;      /* stands between both; NULL: nothing does */
+    Object *model;          /* stands between both; NULL: nothing does */
     hwaddr gpa;
     hwaddr offset;          /* in @target */
     uint64_t size;
@@ -151,6 +151,84 @@ static const char *p2p_slice_name(P2PSlice *slice)
                          : memory_region_name(slice->target);
 }
 
+static bool p2p_slice_overlaps(P2PSlice *slice, hwaddr iova, uint64_t size)
+{
+    return slice->gpa < iova + size && iova < slice->gpa + slice->size;
+}
+
+/*
+ * Call @fn for each window that a call concerns. One section may be several
+ * adjacent windows, of which only one changes: VFIO unmaps all that was there,
+ * gone or not, before it maps all that is there, new or not.
+ */
+static void p2p_note(P2PView *view, const void *container, hwaddr iova,
+                     uint64_t size, int ret, bool mapped,
+                     void (*fn)(P2PBarWindow *window, const void *container,
+                                uint64_t bytes, int ret))
+{
+    P2PSlice *slice;
+
+    if (!view) {
+        return;
+    }
+    QTAILQ_FOREACH(slice, &view->slices, next) {
+        bool concerned = mapped ? !slice->gone : !slice->fresh;
+
+        if (slice->window && concerned &&
+            p2p_slice_overlaps(slice, iova, size)) {
+            hwaddr start = MAX(slice->gpa, iova);
+            hwaddr end = MIN(slice->gpa + slice->size, iova + size);
+
+            fn(slice->window, container, end - start, ret);
+            p2p_changed();
+        }
+    }
+}
+
+static void p2p_note_map_window(P2PBarWindow *window, const void *container,
+                                uint64_t bytes, int ret)
+{
+    P2PInstall *install = p2p_window_install_add(window, container);
+
+    if (ret) {
+        install->failures++;
+        install->last_errno = -ret;
+    } else {
+        install->maps++;
+        install->bytes += bytes;
+    }
+    install->failed = ret;
+    trace_p2p_note_map(p2p_device_name(window->owner->dev), window->bar,
+                       container, window->gpa, bytes, ret);
+}
+
+static void p2p_note_unmap_window(P2PBarWindow *window, const void *container,
+                                  uint64_t bytes, int ret)
+{
+    P2PInstall *install = p2p_window_install(window, container);
+
+    /* VFIO unmaps what it could not map, too: that is no event. */
+    if (!install || !install->bytes) {
+        return;
+    }
+    install->bytes -= MIN(install->bytes, bytes);
+    if (ret) {
+        install->failures++;
+        install->last_errno = -ret;
+        install->stuck += bytes;
+        error_report("BAR %d of %s: VFIO could not take 0x%" PRIx64 " bytes "
+                     "out of the IOMMU: %s; initiators may still reach them. "
+                     "Unplug the initiators to be sure", window->bar,
+                     p2p_device_name(window->owner->dev), bytes,
+                     strerror(-ret));
+    } else {
+        install->unmaps++;
+        install->failed = false;
+    }
+    trace_p2p_note_unmap(p2p_device_name(window->owner->dev), window->bar,
+                         container, window->gpa, bytes, ret);
+}
+
 static void p2p_slice_add(P2PView *view, const P2PSlice *want)
 {
     P2PSlice *slice = g_memdup2(want, sizeof(*want));
@@ -158,9 +236,9 @@ static void p2p_slice_add(P2PView *view, const P2PSlice *want)
     hwaddr offset = slice->offset;
     g_autofree char *name = NULL;
 
-    if (view->member && slice->window && slice->readonly) {
-        slice->read_only = p2p_read_only_new(view, slice->window);
-        target = p2p_read_only_region(slice->read_only);
+    if (view->member && slice->window && slice->window->mapping) {
+        slice->model = p2p_model_window_new(view, slice->window);
+        target = p2p_model_window_region(slice->model);
         offset = 0;
     }
     name = g_strdup_printf("p2p:%s", p2p_slice_name(slice));
@@ -176,7 +254,8 @@ static void p2p_slice_add(P2PView *view, const P2PSlice *want)
                        slice->size, slice->readonly);
 
     if (view->member && slice->window) {
-        p2p_note_map(&view->as, view, slice->gpa, slice->size, 0);
+        p2p_note(view, view, slice->gpa, slice->size, 0, true,
+                 p2p_note_map_window);
     }
 }
 
@@ -186,14 +265,12 @@ static void p2p_slice_remove(P2PView *view, P2PSlice *slice)
     g_hash_table_remove(view->by_gpa, &slice->gpa);
     slice->gone = true;
     p2p_changed();
-    if (slice->read_only) {
-        p2p_read_only_retire(slice->read_only);
-    }
     trace_p2p_view_del(view->name, p2p_slice_name(slice), slice->gpa,
                        slice->size);
 
     if (view->member && slice->window) {
-        p2p_note_unmap(&view->as, view, slice->gpa, slice->size, 0);
+        p2p_note(view, view, slice->gpa, slice->size, 0, false,
+                 p2p_note_unmap_window);
     }
 }
 
@@ -205,7 +282,7 @@ static void p2p_view_reap(P2PView *view)
         if (slice->gone) {
             QTAILQ_REMOVE(&view->slices, slice, next);
             object_unparent(OBJECT(&slice->alias));
-            object_unref(slice->read_only);
+            object_unref(slice->model);
             g_free(slice);
         } else {
             slice->fresh = false;
@@ -253,14 +330,17 @@ static void p2p_sync_want(P2PSync *sync, const P2PSlice *want)
 static void p2p_slice_of_window(P2PView *view, P2PBarWindow *window,
                                 P2PSlice *slice)
 {
+    P2PBarMapping *mapping;
+
     *slice = (P2PSlice) {
         .target = window->owner->dev->io_regions[window->bar].memory,
         .gpa = window->gpa, .offset = window->offset, .size = window->size,
         .readonly = window->access == P2P_ACCESS_RO,
         .window = window,
     };
-    if (view->member && window->cpu_mapping) {
-        slice->target = p2p_bar_mapping_region(window->cpu_mapping);
+    mapping = view->member ? window->mapping : window->ram_mapping;
+    if (mapping) {
+        slice->target = p2p_bar_mapping_region(mapping);
         slice->offset = 0;
     }
 }
@@ -335,95 +415,21 @@ void p2p_views_sync(void)
 
 /* --- What VFIO did ----------------------------------------------------- */
 
-static P2PView *p2p_view_of(AddressSpace *as)
+static P2PView *p2p_view_of_container(void *container)
 {
+    AddressSpace *as;
     P2PView *view;
 
+    if (!p2p_views_exist()) {
+        return NULL;
+    }
+    as = p2p_vfio_address_space(container);
     QTAILQ_FOREACH(view, &p2p_views, next) {
         if (&view->as == as) {
             return view;
         }
     }
     return NULL;
-}
-
-static bool p2p_slice_overlaps(P2PSlice *slice, hwaddr iova, uint64_t size)
-{
-    return slice->gpa < iova + size && iova < slice->gpa + slice->size;
-}
-
-/*
- * Call @fn for each window that a call concerns. One section may be several
- * adjacent windows, of which only one changes: VFIO unmaps all that was there,
- * gone or not, before it maps all that is there, new or not.
- */
-static void p2p_note(AddressSpace *as, const void *container, hwaddr iova,
-                     uint64_t size, int ret, bool mapped,
-                     void (*fn)(P2PBarWindow *window, const void *container,
-                                uint64_t bytes, int ret))
-{
-    P2PView *view = p2p_view_of(as);
-    P2PSlice *slice;
-
-    if (!view) {
-        return;
-    }
-    QTAILQ_FOREACH(slice, &view->slices, next) {
-        bool concerned = mapped ? !slice->gone : !slice->fresh;
-
-        if (slice->window && concerned &&
-            p2p_slice_overlaps(slice, iova, size)) {
-            hwaddr start = MAX(slice->gpa, iova);
-            hwaddr end = MIN(slice->gpa + slice->size, iova + size);
-
-            fn(slice->window, container, end - start, ret);
-            p2p_changed();
-        }
-    }
-}
-
-static void p2p_note_map_window(P2PBarWindow *window, const void *container,
-                                uint64_t bytes, int ret)
-{
-    P2PInstall *install = p2p_window_install_add(window, container);
-
-    if (ret) {
-        install->failures++;
-        install->last_errno = -ret;
-    } else {
-        install->maps++;
-        install->bytes += bytes;
-    }
-    install->failed = ret;
-    trace_p2p_note_map(p2p_device_name(window->owner->dev), window->bar,
-                       container, window->gpa, bytes, ret);
-}
-
-static void p2p_note_unmap_window(P2PBarWindow *window, const void *container,
-                                  uint64_t bytes, int ret)
-{
-    P2PInstall *install = p2p_window_install(window, container);
-
-    /* VFIO unmaps what it could not map, too: that is no event. */
-    if (!install || !install->bytes) {
-        return;
-    }
-    install->bytes -= MIN(install->bytes, bytes);
-    if (ret) {
-        install->failures++;
-        install->last_errno = -ret;
-        install->stuck += bytes;
-        error_report("BAR %d of %s: VFIO could not take 0x%" PRIx64 " bytes "
-                     "out of the IOMMU: %s; initiators may still reach them. "
-                     "Unplug the initiators to be sure", window->bar,
-                     p2p_device_name(window->owner->dev), bytes,
-                     strerror(-ret));
-    } else {
-        install->unmaps++;
-        install->failed = false;
-    }
-    trace_p2p_note_unmap(p2p_device_name(window->owner->dev), window->bar,
-                         container, window->gpa, bytes, ret);
 }
 
 /*
@@ -441,37 +447,35 @@ static bool p2p_map_may_fail(P2PView *view, hwaddr iova, uint64_t size)
         if (slice->window && !slice->gone &&
             p2p_slice_overlaps(slice, iova, size)) {
             /* Should the call fail, the VM goes on for these alone. */
-            return slice->window->backing == P2P_BACKING_RAM_DEVICE;
+            return true;
         }
     }
     return false;
 }
 
-void p2p_before_map(AddressSpace *as, void *container, hwaddr iova,
-                    uint64_t size)
+void p2p_before_map(void *container, hwaddr iova, uint64_t size)
 {
-    P2PView *view = p2p_view_of(as);
+    P2PView *view = p2p_view_of_container(container);
 
     if (view && !view->member && p2p_map_may_fail(view, iova, size)) {
         p2p_map_waited = p2p_vfio_wait_for_map(container, true);
     }
 }
 
-void p2p_note_map(AddressSpace *as, void *container, hwaddr iova,
-                  uint64_t size, int ret)
+void p2p_note_map(void *container, hwaddr iova, uint64_t size, int ret)
 {
-    P2PView *view = p2p_view_of(as);
+    P2PView *view = p2p_view_of_container(container);
 
     if (view && !view->member && p2p_map_may_fail(view, iova, size)) {
         p2p_vfio_wait_for_map(container, p2p_map_waited);
     }
-    p2p_note(as, container, iova, size, ret, true, p2p_note_map_window);
+    p2p_note(view, container, iova, size, ret, true, p2p_note_map_window);
 }
 
-void p2p_note_unmap(AddressSpace *as, void *container, hwaddr iova,
-                    uint64_t size, int ret)
+void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret)
 {
-    p2p_note(as, container, iova, size, ret, false, p2p_note_unmap_window);
+    p2p_note(p2p_view_of_container(container), container, iova, size, ret,
+             false, p2p_note_unmap_window);
 }
 
 /* Where nothing is in the view, nor may come while the BQL is held. */
@@ -639,6 +643,16 @@ void p2p_view_free(P2PView *view)
 AddressSpace *p2p_view_address_space(P2PView *view)
 {
     return &view->as;
+}
+
+P2PMember *p2p_view_member(P2PView *view)
+{
+    return view->member;
+}
+
+P2PView *p2p_view_from_root(MemoryRegion *mr)
+{
+    return mr->ops == &p2p_view_ops ? mr->opaque : NULL;
 }
 
 bool p2p_views_exist(void)

@@ -119,10 +119,9 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
     window->backing = range.backing;
     window->state = P2P_WINDOW_STATE_UNMAPPED;
     window->installs = g_array_new(false, true, sizeof(P2PInstall));
-    if (range.backing == P2P_BACKING_RAM_DEVICE) {
-        window->cpu_mapping = p2p_bar_mapping_new(member->dev, bar,
-                                                  range.offset, range.size,
-                                                  access == P2P_ACCESS_RO);
+    window->traffic = g_atomic_rc_box_new0(P2PTraffic);
+    if (range.backing == P2P_BACKING_RAM) {
+        window->ram_mapping = p2p_ram_mapping_new(window);
     }
     g_ptr_array_add(member->windows, window);
     trace_p2p_window_new(p2p_device_name(member->dev), bar, range.offset,
@@ -132,9 +131,13 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
 
 void p2p_window_free(P2PBarWindow *window)
 {
-    if (window->cpu_mapping) {
-        object_unref(window->cpu_mapping);
+    if (window->mapping) {
+        p2p_bar_mapping_revoke(window->mapping);
     }
+    if (window->ram_mapping) {
+        p2p_bar_mapping_revoke(window->ram_mapping);
+    }
+    g_atomic_rc_box_release(window->traffic);
     for (int i = 0; i < P2P_MAX_INITIATORS; i++) {
         p2p_grant_clear(&window->grants[i]);
     }
@@ -422,11 +425,47 @@ static bool p2p_window_visible(P2PBarWindow *window, hwaddr gpa)
     return true;
 }
 
+static bool p2p_group_has_models(P2PGroup *group)
+{
+    P2PMember *member;
+
+    P2P_FOREACH_MEMBER(member, group) {
+        if (!member->passthrough && member->dev->p2p.initiate) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Device models reach RAM as it is, if they may write it, and all else by a
+ * mapping that can be taken away.  A request that began before the window
+ * moved must not end in it: there is a new one each time.
+ */
+static void p2p_window_remap(P2PBarWindow *window, bool moved)
+{
+    bool wanted = window->state == P2P_WINDOW_STATE_MAPPED &&
+                  (window->backing != P2P_BACKING_RAM ||
+                   window->access == P2P_ACCESS_RO) &&
+                  p2p_group_has_models(window->owner->group);
+
+    if (window->mapping &&
+        (moved || !wanted ||
+         p2p_bar_mapping_state(window->mapping) != P2P_MAPPING_LIVE)) {
+        p2p_bar_mapping_revoke(window->mapping);
+        window->mapping = NULL;
+    }
+    if (wanted && !window->mapping) {
+        window->mapping = p2p_bar_mapping_new(window);
+    }
+}
+
 void p2p_window_locate(P2PBarWindow *window)
 {
     PCIIORegion *r = &window->owner->dev->io_regions[window->bar];
     P2PWindowState state = P2P_WINDOW_STATE_UNMAPPED;
     hwaddr before = window->gpa;
+    bool moved;
 
     /* A BAR is taken out of its container before its address changes. */
     if (r->addr != PCI_BAR_UNMAPPED && r->memory->container) {
@@ -440,23 +479,41 @@ void p2p_window_locate(P2PBarWindow *window)
             state = P2P_WINDOW_STATE_HIDDEN;
         }
     }
-    if (state != window->state || window->gpa != before) {
+    moved = state != window->state || window->gpa != before;
+    if (moved) {
         window->state = state;
         p2p_changed();
         trace_p2p_window_state(p2p_device_name(window->owner->dev),
                                window->bar, window->offset,
                                P2PWindowState_str(state), window->gpa);
     }
+    p2p_window_remap(window, moved);
 }
 
 /*
  * VFIO takes a failure to map RAM for the end of the machine, and forgives
  * only regions that are a device's memory. The guest chooses the address, so
- * it could make the map of a device model's RAM fail.
+ * it could make the map of a device model's RAM fail: such RAM is shown to
+ * VFIO as a mapping of its own.
  */
 bool p2p_window_fits(P2PBarWindow *window, bool passthrough)
 {
-    return !passthrough || window->backing != P2P_BACKING_RAM;
+    return !passthrough || window->backing != P2P_BACKING_RAM ||
+           window->ram_mapping;
+}
+
+void p2p_traffic_add(P2PTraffic *traffic, P2PDataPath path, uint64_t bytes,
+                     int ret)
+{
+    if (!traffic) {
+        return;
+    }
+    if (ret < 0) {
+        stat64_add(&traffic->failed, 1);
+    } else {
+        stat64_add(&traffic->requests[path], 1);
+        stat64_add(&traffic->bytes[path], bytes);
+    }
 }
 
 P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container)

@@ -44,8 +44,8 @@ bool p2p_device_join(PCIDevice *dev, Error **errp);
 /*
  * p2p_device_realized: share the BARs of @dev.
  *
- * Called at the end of a successful realize. On failure the caller unrealizes
- * the device as usual.
+ * Called at the end of realize; if it has failed and *@errp is set, nothing is
+ * done. On failure the caller unrealizes the device as usual.
  */
 void p2p_device_realized(PCIDevice *dev, Error **errp);
 

@@ -1,8 +1,9 @@
 /*
- * What the memory core and VFIO tell the peer-to-peer code
+ * What the memory core, VFIO and the DMA helpers tell and ask the
+ * peer-to-peer code
  *
- * All are called with the BQL held and return at once if the machine has no
- * p2p-group.
+ * All return at once if the machine has no p2p-group.  Where nothing else is
+ * said, the caller holds the BQL.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,6 +11,7 @@
 #define HW_P2P_HOOKS_H
 
 #include "exec/hwaddr.h"
+#include "exec/memattrs.h"
 
 /*
  * A memory transaction has ended and all listeners were told.
@@ -21,22 +23,44 @@
 void p2p_memory_committed(void);
 
 /*
- * VFIO is about to make a call to map a section of @as; p2p_note_map()
- * follows in any case.
+ * VFIO is about to make a call to map a section; p2p_note_map() follows in
+ * any case.
  */
-void p2p_before_map(AddressSpace *as, void *container, hwaddr iova,
-                    uint64_t size);
+void p2p_before_map(void *container, hwaddr iova, uint64_t size);
 
 /*
- * VFIO made a call to map, or to unmap, a section of @as.
+ * VFIO made a call to map, or to unmap, a section.
  *
- * @container: what holds the mapping; an opaque key
+ * @container: what holds the mapping, a VFIOContainer
  * @iova, @size: the range, in bytes
  * @ret: 0 or a negative errno value
  */
-void p2p_note_map(AddressSpace *as, void *container, hwaddr iova,
-                  uint64_t size, int ret);
-void p2p_note_unmap(AddressSpace *as, void *container, hwaddr iova,
-                    uint64_t size, int ret);
+void p2p_note_map(void *container, hwaddr iova, uint64_t size, int ret);
+void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret);
+
+/*
+ * address_space_map() of a region that is not RAM.
+ *
+ * @mr, @addr: what stands at the DMA address, and where in it
+ * @plen: bytes that are wanted; less is returned if less follow
+ * @is_write: the device writes
+ * @ptr: what address_space_map() shall return; NULL: it cannot be mapped
+ *
+ * Returns whether the region is one of a view, and @ptr and @plen are set.
+ * address_space_unmap() takes the pointer like that to any other RAM.
+ *
+ * Any thread; within an RCU read-side critical section.
+ */
+bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
+                 void **ptr);
+
+/*
+ * How many of the @size bytes of a scatter-gather list the device has to take
+ * as not transferred, although @residual is what is left of the list: all of
+ * them if @result says that part of the list, in the address space of @root,
+ * could not be accessed.  Any thread.
+ */
+uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
+                          uint64_t size, uint64_t residual);
 
 #endif /* HW_P2P_HOOKS_H */

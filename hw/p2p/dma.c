@@ -1,0 +1,78 @@
+/*
+ * What the DMA helpers of a device model get from its view
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "standard-headers/linux/pci_regs.h"
+#include "hw/pci/pci_ids.h"
+#include "hw/p2p/internal.h"
+
+/*
+ * A network device has no way to tell its driver that a packet went wrong. It
+ * gets no pointer to memory that is not there, but drops the packet or asks to
+ * be reset.
+ */
+static bool p2p_view_is_of_nic(P2PView *view)
+{
+    P2PMember *member = p2p_view_member(view);
+
+    return member &&
+           pci_get_byte(member->dev->config + PCI_CLASS_DEVICE + 1) ==
+           PCI_BASE_CLASS_NETWORK;
+}
+
+/*
+ * A pointer that fails the request: a device model that maps a whole vector
+ * gives up on all of it, or even on itself, if it gets none.
+ */
+static void *p2p_map_fault(P2PView *view, hwaddr gpa, hwaddr *plen,
+                           bool is_write)
+{
+    size_t offset = gpa % qemu_real_host_page_size();
+    void *hva;
+
+    p2p_view_fault(view, gpa, is_write);
+    if (p2p_view_is_of_nic(view)) {
+        *plen = 0;
+        return NULL;
+    }
+    *plen = MIN(*plen, P2P_FAULT_SIZE - offset);
+    hva = p2p_bar_mapping_get(p2p_fault_mapping(), offset);
+    if (!is_write) {
+        memset(hva, 0xff, *plen);
+    }
+    return hva;
+}
+
+bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
+                 void **ptr)
+{
+    P2PView *view = p2p_view_from_root(mr);
+    P2PBarMapping *mapping;
+    hwaddr gpa;
+
+    if (view) {
+        *ptr = p2p_map_fault(view, addr, plen, is_write);
+        return true;
+    }
+    if (!p2p_model_window_find(mr, addr, is_write, &view, &mapping, &gpa)) {
+        return false;
+    }
+    if (!mapping || p2p_bar_mapping_state(mapping) != P2P_MAPPING_LIVE) {
+        *ptr = p2p_map_fault(view, gpa, plen, is_write);
+        return true;
+    }
+    if (!p2p_bar_mapping_is_file(mapping) && p2p_view_is_of_nic(view)) {
+        return false;   /* it looks at the packet itself: a bounce buffer */
+    }
+    *plen = MIN(*plen, memory_region_size(mr) - addr);
+    *ptr = p2p_bar_mapping_get(mapping, addr);
+    return true;
+}
+
+uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
+                          uint64_t size, uint64_t residual)
+{
+    return result != MEMTX_OK && p2p_view_from_root(root) ? size : residual;
+}

@@ -1,0 +1,53 @@
+/*
+ * What the block layer asks about buffers that may lie in a peer's BAR
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_P2P_BLOCK_H
+#define HW_P2P_BLOCK_H
+
+#include "block/block-io.h"
+#include "qemu/iov.h"
+
+/* No byte of the vector is a peer's memory: the caller does the transfer. */
+#define P2P_NO_PEER 1
+
+/*
+ * Read or write like bdrv_co_preadv_part() and bdrv_co_pwritev_part(), by a
+ * way that the drivers below @child and the memory allow.  Returns 0, a
+ * negative errno value, or P2P_NO_PEER.
+ */
+typedef int coroutine_fn GRAPH_RDLOCK_PTR
+P2PBlockTransfer(BdrvChild *child, int64_t offset, int64_t bytes,
+                 QEMUIOVector *qiov, size_t qiov_offset,
+                 BdrvRequestFlags flags, bool is_write);
+
+/*
+ * NULL until the first p2p-group: programs that have block devices but no
+ * machine have no other half of this.
+ */
+extern P2PBlockTransfer *p2p_block_transfer;
+
+static inline int coroutine_fn GRAPH_RDLOCK
+p2p_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
+              QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    P2PBlockTransfer *transfer = qatomic_read(&p2p_block_transfer);
+
+    return transfer && qiov ? transfer(child, offset, bytes, qiov, qiov_offset,
+                                       flags, false)
+                            : P2P_NO_PEER;
+}
+
+static inline int coroutine_fn GRAPH_RDLOCK
+p2p_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes,
+               QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    P2PBlockTransfer *transfer = qatomic_read(&p2p_block_transfer);
+
+    return transfer && qiov ? transfer(child, offset, bytes, qiov, qiov_offset,
+                                       flags, true)
+                            : P2P_NO_PEER;
+}
+
+#endif /* HW_P2P_BLOCK_H */
