@@ -19,6 +19,7 @@
 #include "qemu/osdep.h"
 #include <err.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include "libvfio-user.h"
 
 /* PCI 3.0, 6.2.5.1: memory, 64 bits wide, prefetchable */
@@ -77,9 +78,26 @@ static void log_message(vfu_ctx_t *ctx, int level, const char *message)
     fprintf(stderr, "vfio-user-server: %s\n", message);
 }
 
-static void add_bar(vfu_ctx_t *ctx, size_t size)
+/*
+ * @secret: the kernel copies to and from a mapping of it, but never gets
+ * hold of its pages, as with a BAR of hardware
+ */
+static int memory_file(bool secret)
 {
-    int fd = memfd_create("vfio-user-bar2", MFD_CLOEXEC);
+    if (!secret) {
+        return memfd_create("vfio-user-bar2", MFD_CLOEXEC);
+    }
+#ifdef SYS_memfd_secret
+    return syscall(SYS_memfd_secret, O_CLOEXEC);
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+static void add_bar(vfu_ctx_t *ctx, size_t size, bool secret)
+{
+    int fd = memory_file(secret);
 
     if (fd < 0 || ftruncate(fd, size) < 0) {
         err(1, "memory of the BAR");
@@ -96,7 +114,8 @@ static void add_bar(vfu_ctx_t *ctx, size_t size)
     vfu_pci_get_config_space(ctx)->hdr.bars[2].raw = htole32(BAR_TYPE);
 }
 
-static vfu_ctx_t *create_device(const char *path, size_t bar_size, bool intx)
+static vfu_ctx_t *create_device(const char *path, size_t bar_size, bool secret,
+                                bool intx)
 {
     vfu_ctx_t *ctx = vfu_create_ctx(VFU_TRANS_SOCK, path, 0, NULL,
                                     VFU_DEV_TYPE_PCI);
@@ -111,7 +130,7 @@ static vfu_ctx_t *create_device(const char *path, size_t bar_size, bool intx)
     }
     vfu_pci_set_id(ctx, VENDOR_ID, DEVICE_ID, 0, 0);
     vfu_pci_set_class(ctx, CLASS_UNKNOWN, 0, 0);
-    add_bar(ctx, bar_size);
+    add_bar(ctx, bar_size, secret);
     if (vfu_setup_device_nr_irqs(ctx, VFU_DEV_INTX_IRQ, intx) < 0 ||
         vfu_setup_device_dma(ctx, dma_register, dma_unregister) < 0 ||
         vfu_realize_ctx(ctx) < 0) {
@@ -123,10 +142,13 @@ static vfu_ctx_t *create_device(const char *path, size_t bar_size, bool intx)
 int main(int argc, char **argv)
 {
     gint64 bar_size = 1 << 20;
+    gboolean secret = false;
     gboolean intx = false;
     const GOptionEntry options[] = {
         { "bar-size", 0, 0, G_OPTION_ARG_INT64, &bar_size,
           "size of BAR 2, a power of two, at least a page (1 MiB)", "BYTES" },
+        { "secret", 0, 0, G_OPTION_ARG_NONE, &secret,
+          "direct I/O with BAR 2 gets EFAULT, as with hardware", NULL },
         { "intx", 0, 0, G_OPTION_ARG_NONE, &intx,
           "have an interrupt, INTA#; there is none otherwise", NULL },
         {}
@@ -150,7 +172,7 @@ int main(int argc, char **argv)
     /* A test that aborts before it connects must not leave it waiting. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 
-    ctx = create_device(argv[1], bar_size, intx);
+    ctx = create_device(argv[1], bar_size, secret, intx);
     tell("ready\n");
     if (vfu_attach_ctx(ctx) < 0) {
         err(1, "%s", argv[1]);
