@@ -41,6 +41,7 @@ help:
 	@echo 'make check-unit    the core and the build tools (a minute)'
 	@echo 'make check-qtest   QEMU, driven register by register (minutes)'
 	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
+	@echo 'make check-guest   disks of a guest Linux, all back ends (a minute)'
 	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'
 	@echo 'make qtests        build what the qtests and the lab run'
 	@echo 'make bench         measure against peers; results in $(BUILD)/bench'
@@ -93,7 +94,7 @@ stock: $(BUILD)/config.mk
 qtests: build
 	@scripts/build-step $(BUILD)/qemu $$($(RUN_TESTS) --targets)
 
-.PHONY: check check-unit check-qtest check-lab
+.PHONY: check check-unit check-qtest check-lab check-guest
 check: build qtests stock kernel
 	@$(RUN_TESTS)
 
@@ -106,6 +107,9 @@ check-qtest: qtests stock
 
 check-lab: qtests kernel
 	@$(RUN_TESTS) --suite lab
+
+check-guest: qtests kernel
+	@$(RUN_TESTS) --suite guest
 
 .PHONY: check-matrix
 check-matrix: $(BUILD)/config.mk
