@@ -289,7 +289,8 @@ static void p2p_window_forget(P2PGroup *group, P2PBarWindow *window)
     }
 }
 
-static void p2p_grant_end(P2PMember *initiator, P2PBarWindow *window)
+static void p2p_grant_end(P2PMember *initiator, P2PBarWindow *window,
+                          const char *why)
 {
     P2PGrant *grant = &window->grants[initiator->index];
 
@@ -297,13 +298,23 @@ static void p2p_grant_end(P2PMember *initiator, P2PBarWindow *window)
         qapi_event_send_p2p_grant_changed(
             p2p_group_id(initiator->group), p2p_device_name(initiator->dev),
             p2p_device_name(window->owner->dev), window->bar, window->offset,
-            window->size, false, "a device has left the group");
+            window->size, false, why);
     }
     p2p_grant_clear(grant);
 }
 
+void p2p_window_grants_end(P2PBarWindow *window, const char *why)
+{
+    P2PMember *initiator;
+
+    P2P_FOREACH_MEMBER(initiator, window->owner->group) {
+        p2p_grant_end(initiator, window, why);
+    }
+}
+
 void p2p_grants_end(P2PMember *member)
 {
+    static const char why[] = "a device has left the group";
     P2PGroup *group = member->group;
     P2PMember *other;
 
@@ -311,12 +322,12 @@ void p2p_grants_end(P2PMember *member)
         for (guint i = 0; i < other->windows->len; i++) {
             P2PBarWindow *window = g_ptr_array_index(other->windows, i);
 
-            p2p_grant_end(member, window);
+            p2p_grant_end(member, window, why);
             p2p_window_forget(group, window);
         }
-        for (guint i = 0; i < member->windows->len; i++) {
-            p2p_grant_end(other, g_ptr_array_index(member->windows, i));
-        }
+    }
+    for (guint i = 0; i < member->windows->len; i++) {
+        p2p_window_grants_end(g_ptr_array_index(member->windows, i), why);
     }
 }
 

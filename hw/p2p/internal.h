@@ -115,6 +115,9 @@ const char *p2p_device_name(PCIDevice *dev);
 bool p2p_device_is_passthrough(PCIDevice *dev);
 bool p2p_device_check_viommu(PCIDevice *dev, Error **errp);
 
+/* Whether all grants of and to @member can be installed, if policy=require. */
+bool p2p_member_check_required(P2PMember *member, Error **errp);
+
 /* --- window.c ---------------------------------------------------------- */
 
 typedef enum P2PBacking {
@@ -202,6 +205,16 @@ struct P2PBarWindow {
  */
 bool p2p_windows_create(P2PMember *member, const char *share, Error **errp);
 void p2p_window_free(P2PBarWindow *window);
+
+/*
+ * Share a range of a BAR at run time, or end that.  @size: 0 stands for the
+ * rest of the BAR. A window is shared no longer as a whole only. When
+ * p2p_windows_unshare() returns true, no device can reach the windows.
+ */
+bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
+                       uint64_t size, P2PAccess access, Error **errp);
+bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
+                         uint64_t size, Error **errp);
 
 /* Work out where the window is now. */
 void p2p_window_locate(P2PBarWindow *window);
@@ -400,6 +413,9 @@ void p2p_grants_tell_pending(void *group);
 /* Monitor events keep their times by it, as in the rest of QEMU. */
 QEMUClockType p2p_event_clock(void);
 void p2p_grant_clear(P2PGrant *grant);
+
+/* @window is no longer shared: tell what ends with it, and @why. */
+void p2p_window_grants_end(P2PBarWindow *window, const char *why);
 
 /* @member leaves: tell what ends with it, forget what concerns it. */
 void p2p_grants_end(P2PMember *member);

@@ -403,10 +403,13 @@ static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
     return p2p_grant_try(initiator, window);
 }
 
-static bool p2p_member_check_required(P2PMember *member, Error **errp)
+bool p2p_member_check_required(P2PMember *member, Error **errp)
 {
     P2PMember *owner, *initiator;
 
+    if (member->group->policy != P2P_POLICY_REQUIRE) {
+        return true;
+    }
     P2P_FOREACH_MEMBER(owner, member->group) {
         P2P_FOREACH_MEMBER(initiator, member->group) {
             if (initiator == owner || !initiator->dev->p2p.initiate ||
@@ -450,7 +453,5 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
     member->realized = true;
     p2p_changed();
     p2p_update();
-    if (member->group->policy == P2P_POLICY_REQUIRE) {
-        p2p_member_check_required(member, errp);
-    }
+    p2p_member_check_required(member, errp);
 }

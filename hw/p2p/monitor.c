@@ -212,7 +212,7 @@ P2PGroupInfoList *qmp_query_p2p(Error **errp)
     return list;
 }
 
-/* --- p2p-translate ----------------------------------------------------- */
+/* --- Members by name --------------------------------------------------- */
 
 static P2PMember *p2p_find_member(const char *name, Error **errp)
 {
@@ -228,6 +228,35 @@ static P2PMember *p2p_find_member(const char *name, Error **errp)
     }
     return PCI_DEVICE(obj)->p2p.member;
 }
+
+/* --- p2p-share, p2p-unshare -------------------------------------------- */
+
+void qmp_p2p_share(const char *device, uint8_t bar, bool has_offset,
+                   uint64_t offset, bool has_size, uint64_t size,
+                   bool has_access, P2PAccess access, Error **errp)
+{
+    P2PMember *member = p2p_find_member(device, errp);
+
+    if (member) {
+        p2p_windows_share(member, bar, has_offset ? offset : 0,
+                          has_size ? size : 0,
+                          has_access ? access : P2P_ACCESS_RW, errp);
+    }
+}
+
+void qmp_p2p_unshare(const char *device, uint8_t bar, bool has_offset,
+                     uint64_t offset, bool has_size, uint64_t size,
+                     Error **errp)
+{
+    P2PMember *member = p2p_find_member(device, errp);
+
+    if (member) {
+        p2p_windows_unshare(member, bar, has_offset ? offset : 0,
+                            has_size ? size : 0, errp);
+    }
+}
+
+/* --- p2p-translate ----------------------------------------------------- */
 
 static uint32_t p2p_vector_flags(P2PVectorFlagList *flags)
 {

@@ -83,10 +83,29 @@ P2PGroupInfoList *qmp_query_p2p(Error **errp)
     return NULL;
 }
 
+static void p2p_no_member(const char *device, Error **errp)
+{
+    error_setg(errp, "'%s' does not belong to a p2p-group: this machine has "
+               "no peer-to-peer support", device);
+}
+
+void qmp_p2p_share(const char *device, uint8_t bar, bool has_offset,
+                   uint64_t offset, bool has_size, uint64_t size,
+                   bool has_access, P2PAccess access, Error **errp)
+{
+    p2p_no_member(device, errp);
+}
+
+void qmp_p2p_unshare(const char *device, uint8_t bar, bool has_offset,
+                     uint64_t offset, bool has_size, uint64_t size,
+                     Error **errp)
+{
+    p2p_no_member(device, errp);
+}
+
 P2PTranslation *qmp_p2p_translate(const char *initiator,
                                   P2PGuestEntryList *vector, Error **errp)
 {
-    error_setg(errp, "'%s' does not belong to a p2p-group: this machine has "
-               "no peer-to-peer support", initiator);
+    p2p_no_member(initiator, errp);
     return NULL;
 }

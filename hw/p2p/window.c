@@ -377,6 +377,126 @@ bool p2p_windows_create(P2PMember *member, const char *share, Error **errp)
     return true;
 }
 
+/* --- Sharing at run time ----------------------------------------------- */
+
+/* Take @windows from @member, out of all views, and free them. */
+static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
+                               Error **errp)
+{
+    uint64_t stuck = 0;
+
+    for (guint i = 0; i < windows->len; i++) {
+        guint index;
+
+        g_ptr_array_find(member->windows, windows->pdata[i], &index);
+        g_ptr_array_steal_index(member->windows, index);
+    }
+    p2p_changed();
+    p2p_update();
+
+    for (guint i = 0; i < windows->len; i++) {
+        P2PBarWindow *window = windows->pdata[i];
+
+        for (guint j = 0; j < window->installs->len; j++) {
+            stuck += g_array_index(window->installs, P2PInstall, j).stuck;
+        }
+        p2p_window_grants_end(window, "the window is no longer shared");
+        p2p_window_free(window);
+    }
+    if (stuck) {
+        error_setg(errp, "%s: VFIO could not take 0x%" PRIx64 " bytes out of "
+                   "the IOMMU; initiators may still reach them. Unplug the "
+                   "initiators to be sure", p2p_device_name(member->dev),
+                   stuck);
+    }
+    return !stuck;
+}
+
+/* Those that @item does not cut. */
+static GPtrArray *p2p_windows_in(P2PMember *member, const P2PShareItem *item,
+                                 Error **errp)
+{
+    g_autoptr(GPtrArray) found = g_ptr_array_new();
+
+    for (guint i = 0; i < member->windows->len; i++) {
+        P2PBarWindow *w = g_ptr_array_index(member->windows, i);
+        uint64_t end = w->offset + w->size;
+
+        if (w->bar != item->bar || w->offset >= item->end ||
+            end <= item->start) {
+            continue;
+        }
+        if (w->offset < item->start || end > item->end) {
+            error_setg(errp, "%s: the range cuts the window 0x%" PRIx64
+                       "-0x%" PRIx64 " of BAR %d; windows can be taken back "
+                       "as a whole only", p2p_device_name(member->dev),
+                       w->offset, end, w->bar);
+            return NULL;
+        }
+        g_ptr_array_add(found, w);
+    }
+    return g_steal_pointer(&found);
+}
+
+static P2PShareItem p2p_share_range(uint8_t bar, uint64_t offset,
+                                    uint64_t size)
+{
+    P2PShareItem item = {
+        .bar = bar, .has_range = offset || size, .start = offset,
+        .end = offset + size,
+    };
+
+    if (!size || item.end < offset) {
+        item.end = UINT64_MAX;
+    }
+    return item;
+}
+
+bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
+                       uint64_t size, P2PAccess access, Error **errp)
+{
+    P2PShareItem item = p2p_share_range(bar, offset, size);
+    g_autofree char *text = g_strdup_printf("bar%u", bar);
+    g_autoptr(GPtrArray) added = g_ptr_array_new();
+    guint before = member->windows->len;
+    ERRP_GUARD();
+
+    item.access = access;
+    if (item.has_range && !size && bar < PCI_ROM_SLOT) {
+        item.end = member->dev->io_regions[bar].size;
+    }
+    if (p2p_share_item(member, text, &item, errp)) {
+        p2p_changed();
+        p2p_update();
+        p2p_member_check_required(member, errp);
+    }
+    if (*errp) {
+        for (guint i = before; i < member->windows->len; i++) {
+            g_ptr_array_add(added, member->windows->pdata[i]);
+        }
+        p2p_windows_remove(member, added, NULL);
+        return false;
+    }
+    return true;
+}
+
+bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
+                         uint64_t size, Error **errp)
+{
+    P2PShareItem item = p2p_share_range(bar, offset, size);
+    g_autoptr(GPtrArray) windows = p2p_windows_in(member, &item, errp);
+
+    if (!windows) {
+        return false;
+    }
+    if (!windows->len) {
+        error_setg(errp, "%s: no window of BAR %u is shared there; query-p2p "
+                   "shows those that are", p2p_device_name(member->dev), bar);
+        return false;
+    }
+    return p2p_windows_remove(member, windows, errp);
+}
+
 /* --- Where a window is ------------------------------------------------- */
 
 /*

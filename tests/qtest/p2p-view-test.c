@@ -802,6 +802,82 @@ static void test_grant_events(void)
     machine_end(&m);
 }
 
+/* --- Sharing at run time ----------------------------------------------- */
+
+static void G_GNUC_PRINTF(3, 4)
+expect_refused(Machine *m, const char *why, const char *command, ...)
+{
+    const QDict *error;
+    QDict *response;
+    va_list ap;
+
+    va_start(ap, command);
+    response = qtest_vqmp(m->qts, command, ap);
+    va_end(ap);
+    error = qdict_get_qdict(response, "error");
+    g_assert_nonnull(error);
+    g_assert_nonnull(strstr(qdict_get_str(error, "desc"), why));
+    qobject_unref(response);
+}
+
+static void test_share_at_run_time(void)
+{
+    Machine m = machine_new("-machine q35 -m 128", "p2p-group=g0",
+                            "p2p-group=g0,p2p-share=bar4", NULL);
+
+    expect_untouched(&m, 0, BAR2(1), NO_WINDOW);
+    qtest_qmp_assert_success(m.qts, "{ 'execute': 'p2p-share', 'arguments': {"
+                             " 'device': 't1', 'bar': 2, 'offset': 4096,"
+                             " 'size': 8192 } }");
+    expect_reach(&m, &m.t[0], BAR2(1) + 4096, 4096);
+    expect_reach(&m, &m.t[0], BAR2(1) + 8192, 4096);
+    expect_untouched(&m, 0, BAR2(1), NO_WINDOW);
+
+    qtest_qmp_assert_success(m.qts, "{ 'execute': 'p2p-share', 'arguments': {"
+                             " 'device': 't1', 'bar': 2, 'offset': 65536,"
+                             " 'access': 'ro' } }");
+    expect_read_only(&m, BAR2(1) + 65536);
+    g_assert_cmpint(translate(&m, BAR2(1) + 65536), ==, 0);
+
+    expect_refused(&m, "overlaps another one",
+                   "{ 'execute': 'p2p-share', "
+                   "'arguments': { 'device': 't1', 'bar': 2 } }");
+    expect_refused(&m, "has no BAR 9",
+                   "{ 'execute': 'p2p-share', "
+                   "'arguments': { 'device': 't1', 'bar': 9 } }");
+    expect_refused(&m, "no PCI device 't7'",
+                   "{ 'execute': 'p2p-share', "
+                   "'arguments': { 'device': 't7', 'bar': 2 } }");
+    expect_refused(&m, "cuts the window 0x1000-0x3000",
+                   "{ 'execute': 'p2p-unshare', "
+                   "'arguments': { 'device': 't1', 'bar': 2, 'offset': 4096, 'size': 4096 } }");
+    expect_refused(&m, "no window of BAR 0",
+                   "{ 'execute': 'p2p-unshare', "
+                   "'arguments': { 'device': 't1', 'bar': 0 } }");
+
+    qtest_qmp_assert_success(m.qts, "{ 'execute': 'p2p-unshare',"
+                             " 'arguments': { 'device': 't1', 'bar': 2 } }");
+    expect_untouched(&m, 0, BAR2(1) + 4096, NO_WINDOW);
+    expect_no_reach(&m, 0, BAR2(1) + 65536, NO_WINDOW);
+    expect_reach(&m, &m.t[0], BAR4(1), 4096);
+    g_assert_cmpint(translate(&m, BAR2(1) + 4096), ==, EFAULT);
+
+    /* And again, as often as you like. */
+    for (unsigned i = 0; i < 100; i++) {
+        qtest_qmp_assert_success(m.qts, "{ 'execute': 'p2p-share',"
+                                 " 'arguments': { 'device': 't1', 'bar': 2 }"
+                                 " }");
+        g_assert_cmpint(translate(&m, BAR2(1)), ==, 0);
+        drop_events(&m, "P2P_GRANT_CHANGED");
+        qtest_qmp_assert_success(m.qts, "{ 'execute': 'p2p-unshare',"
+                                 " 'arguments': { 'device': 't1', 'bar': 2 }"
+                                 " }");
+        g_assert_cmpint(translate(&m, BAR2(1)), ==, EFAULT);
+        expect_change(&m, 2, "no longer shared");
+    }
+    machine_end(&m);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -826,5 +902,6 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/view/reset", test_reset);
     qtest_add_func("p2p/view/hotplug", test_hotplug);
     qtest_add_func("p2p/view/grant-events", test_grant_events);
+    qtest_add_func("p2p/view/share-at-run-time", test_share_at_run_time);
     return g_test_run();
 }
