@@ -15,7 +15,10 @@
 #define DEPTH 32
 #define BLOCK (4 * KIB)
 #define STREAM MIB
-#define SECONDS 0.4         /* at least, for each figure */
+
+/* How long to measure each figure, at least; and before the first round */
+#define SECONDS 0.4
+#define WARM_UP 0.1
 
 static double now(void)
 {
@@ -26,7 +29,8 @@ static double now(void)
 }
 
 /* One request at a time, through all of the disk */
-static double stream(const Disk *disk, const Memory *memory, bool write)
+static double stream(const Disk *disk, const Memory *memory, bool write,
+                     double least)
 {
     uint64_t bytes = 0;
     uint64_t at = 0;
@@ -44,22 +48,25 @@ static double stream(const Disk *disk, const Memory *memory, bool write)
         bytes += STREAM;
         at = (at + STREAM) % disk->size;
         seconds = now() - begin;
-    } while (seconds < SECONDS);
+    } while (seconds < least);
     return bytes / seconds / MIB;
 }
 
-static double read_stream(const Disk *disk, const Memory *memory)
+static double read_stream(const Disk *disk, const Memory *memory,
+                          double least)
 {
-    return stream(disk, memory, false);
+    return stream(disk, memory, false, least);
 }
 
-static double write_stream(const Disk *disk, const Memory *memory)
+static double write_stream(const Disk *disk, const Memory *memory,
+                           double least)
 {
-    return stream(disk, memory, true);
+    return stream(disk, memory, true, least);
 }
 
 /* Blocks in an order that no read-ahead guesses, DEPTH in flight */
-static double read_blocks(const Disk *disk, const Memory *memory)
+static double read_blocks(const Disk *disk, const Memory *memory,
+                          double least)
 {
     uint64_t blocks = disk->size / BLOCK;
     uint64_t next = 0;
@@ -71,7 +78,7 @@ static double read_blocks(const Disk *disk, const Memory *memory)
     unsigned in_flight = 0;
     aio_context_t context = aio_begin(DEPTH);
     double begin = now();
-    double end = begin + SECONDS;
+    double end = begin + least;
     bool failed = false;
 
     for (unsigned i = 0; i < DEPTH; i++) {
@@ -108,12 +115,18 @@ static double read_blocks(const Disk *disk, const Memory *memory)
 
 static const struct {
     const char *name;
-    double (*run)(const Disk *disk, const Memory *memory);
+    /* MiB/s, in @least seconds or more; or -1 */
+    double (*run)(const Disk *disk, const Memory *memory, double least);
 } figures[] = {
     { "read-1M", read_stream },
     { "read-4k-qd32", read_blocks },
     { "write-1M", write_stream },
 };
+
+static const Memory *target_memory(const Disk *disk, const Memory *memory)
+{
+    return &memory[disk->p2pdma ? MEMORY_P2PDMA : MEMORY_GENERIC];
+}
 
 /* Figures of wrong data are worth nothing. */
 static void check(const Disk *disk, const Memory *memory)
@@ -125,6 +138,7 @@ static void check(const Disk *disk, const Memory *memory)
            "%s/bench/%s", disk->name, memory->name);
 }
 
+/* Round 0 is not told: memory is touched for the first time, files are read. */
 static void measure(const Disk *disk, const Memory *bar, const Memory *ram,
                     unsigned round)
 {
@@ -136,10 +150,10 @@ static void measure(const Disk *disk, const Memory *bar, const Memory *ram,
             if (!memory->name) {
                 continue;
             }
-            value = figures[i].run(disk, memory);
+            value = figures[i].run(disk, memory, round ? SECONDS : WARM_UP);
             if (value < 0) {
                 report(false, "%s/bench/%s", disk->name, figures[i].name);
-            } else {
+            } else if (round) {
                 printf("bench %s/%s/%s %.1f\n", disk->name, figures[i].name,
                        memory == ram ? "ram" : "bar", value);
                 fflush(stdout);
@@ -154,19 +168,16 @@ void bench(const Disk *disks, unsigned n, const Memory *memory,
     const Memory *ram = &memory[MEMORY_RAM];
 
     for (unsigned i = 0; i < n; i++) {
-        const Memory *bar = &memory[disks[i].p2pdma ? MEMORY_P2PDMA
-                                                    : MEMORY_GENERIC];
+        const Memory *bar = target_memory(&disks[i], memory);
 
         if (bar->name) {
             check(&disks[i], bar);
         }
         check(&disks[i], ram);
     }
-    for (unsigned round = 0; round < rounds; round++) {
+    for (unsigned round = 0; round <= rounds; round++) {
         for (unsigned i = 0; i < n; i++) {
-            measure(&disks[i], &memory[disks[i].p2pdma ? MEMORY_P2PDMA
-                                                       : MEMORY_GENERIC],
-                    ram, round);
+            measure(&disks[i], target_memory(&disks[i], memory), ram, round);
         }
     }
 }

@@ -192,6 +192,26 @@ static char *wait_for_block(unsigned index)
     return name;
 }
 
+/* As large as the disk can: Linux by itself asks for less at a time. */
+static void allow_large_requests(const char *block)
+{
+    char path[64];
+    char text[32];
+    int fd;
+
+    snprintf(path, sizeof(path), "/sys/block/%s/queue/max_hw_sectors_kb",
+             block);
+    if (!read_line(path, text, sizeof(text))) {
+        die("%s: %m", path);
+    }
+    snprintf(path, sizeof(path), "/sys/block/%s/queue/max_sectors_kb", block);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, strlen(text)) < 0) {
+        die("%s: %m", path);
+    }
+    close(fd);
+}
+
 static bool open_disk(Disk *disk, const char *name, unsigned index)
 {
     char path[64];
@@ -209,6 +229,7 @@ static bool open_disk(Disk *disk, const char *name, unsigned index)
         complain("%s: %m", path);
         return false;
     }
+    allow_large_requests(block);
     /* Linux's name for it is a mask. */
     snprintf(path, sizeof(path), "/sys/block/%s/queue/dma_alignment", block);
     disk->alignment = read_line(path, text, sizeof(text)) ? atoi(text) + 1
