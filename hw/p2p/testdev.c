@@ -2,10 +2,14 @@
  * p2p-testdev: a PCI function for the tests of peer-to-peer DMA
  *
  *   BAR 0  registers, below
- *   BAR 2  ram_device over a file of its own, 64-bit prefetchable: what the
- *          BAR of a passthrough device looks like to the rest of QEMU
+ *   BAR 2  ram_device over a file, 64-bit prefetchable: what the BAR of a
+ *          passthrough device looks like to the rest of QEMU.  A test that
+ *          gives the file looks into the BAR from outside, and takes its
+ *          pages away by truncating it
  *   BAR 4  RAM, 64-bit prefetchable: what ivshmem or a PMR looks like
  *   BAR 1  I/O ports
+ *
+ * It has D3, and on PCI Express a function level reset.
  *
  * It moves data through its DMA address space, at most a page at a time:
  * write ADDR, LEN and a command, read the result.
@@ -41,6 +45,7 @@ struct P2PTestDev {
 
     /* Properties */
     uint64_t size;          /* of BARs 2 and 4 */
+    char *file;             /* of BAR 2, read and written; NULL: its own */
     bool msix_hole;         /* the second page of BAR 2 is registers */
 
     MemoryRegion registers;
@@ -120,6 +125,44 @@ static const MemoryRegionOps p2p_testdev_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 8 },
 };
 
+static void p2p_testdev_config_write(PCIDevice *pci, uint32_t addr,
+                                     uint32_t value, int len)
+{
+    pci_default_write_config(pci, addr, value, len);
+    if (pci->exp.exp_cap) {
+        pcie_cap_flr_write_config(pci, addr, value, len);
+    }
+}
+
+static bool p2p_testdev_add_capabilities(PCIDevice *pci, Error **errp)
+{
+    if (pci_pm_init(pci, 0, errp) < 0) {
+        return false;
+    }
+    pci_set_word(pci->config + pci->pm_cap + PCI_PM_PMC, PCI_PM_CAP_VER_1_2);
+    pci_set_word(pci->config + pci->pm_cap + PCI_PM_CTRL,
+                 PCI_PM_CTRL_NO_SOFT_RESET);
+    pci_set_word(pci->wmask + pci->pm_cap + PCI_PM_CTRL,
+                 PCI_PM_CTRL_STATE_MASK);
+    if (pci_bus_is_express(pci_get_bus(pci))) {
+        int ret = pcie_endpoint_cap_init(pci, 0x80);
+
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "no room for the PCIe capability");
+            return false;
+        }
+        pcie_cap_flr_init(pci);
+    }
+    return true;
+}
+
+static int p2p_testdev_open(P2PTestDev *dev, Error **errp)
+{
+    return dev->file
+           ? qemu_open(dev->file, O_RDWR, errp)
+           : qemu_memfd_create("p2p-testdev", dev->size, false, 0, 0, errp);
+}
+
 static void p2p_testdev_realize(PCIDevice *pci, Error **errp)
 {
     P2PTestDev *dev = P2P_TESTDEV(pci);
@@ -135,7 +178,10 @@ static void p2p_testdev_realize(PCIDevice *pci, Error **errp)
                    "more with msix-hole=on");
         return;
     }
-    dev->fd = qemu_memfd_create("p2p-testdev", dev->size, false, 0, 0, errp);
+    if (!p2p_testdev_add_capabilities(pci, errp)) {
+        return;
+    }
+    dev->fd = p2p_testdev_open(dev, errp);
     if (dev->fd < 0) {
         return;
     }
@@ -202,6 +248,8 @@ static int p2p_testdev_get_fd(PCIDevice *pci, int bar, off_t *offset)
 static void p2p_testdev_init(Object *obj)
 {
     P2P_TESTDEV(obj)->fd = -1;
+    /* For the size of the configuration space; it shows on PCIe only. */
+    PCI_DEVICE(obj)->cap_present |= QEMU_PCI_CAP_EXPRESS;
 }
 
 /* The regions go after exit(), so the memory behind them goes here. */
@@ -219,6 +267,7 @@ static void p2p_testdev_finalize(Object *obj)
 
 static const Property p2p_testdev_properties[] = {
     DEFINE_PROP_SIZE("size", P2PTestDev, size, 1 * MiB),
+    DEFINE_PROP_STRING("file", P2PTestDev, file),
     DEFINE_PROP_BOOL("msix-hole", P2PTestDev, msix_hole, false),
 };
 
@@ -229,6 +278,7 @@ static void p2p_testdev_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
 
     pc->realize = p2p_testdev_realize;
     pc->exit = p2p_testdev_exit;
+    pc->config_write = p2p_testdev_config_write;
     pc->vendor_id = PCI_VENDOR_ID_REDHAT;
     pc->device_id = PCI_DEVICE_ID_REDHAT_TEST;
     pc->class_id = PCI_CLASS_OTHERS;
@@ -247,6 +297,7 @@ static const TypeInfo p2p_testdev_info = {
     .class_init = p2p_testdev_class_init,
     .interfaces = (P2P_INTERFACES[]) {
         { INTERFACE_CONVENTIONAL_PCI_DEVICE },
+        { INTERFACE_PCIE_DEVICE },
         { TYPE_P2P_BAR_FILE },
         { }
     },

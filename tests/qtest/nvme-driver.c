@@ -6,9 +6,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "standard-headers/linux/pci_regs.h"
-#include "block/nvme.h"
 #include "nvme-driver.h"
 
 #define CLASS_NVME    0x010802  /* mass storage, NVM, NVMe I/O controller */
@@ -22,20 +22,28 @@
 enum {
     RAM_QUEUES,        /* submission and completion of ADMIN, then of IO */
     RAM_DATA = 4,      /* of administration commands */
-    RAM_PRP_LIST,
-    RAM_PAGES,
+    RAM_LISTS,
+    RAM_PAGES = RAM_LISTS + QNVME_COMMANDS,
 };
 
 QEMU_BUILD_BUG_ON(RAM_PAGES * QNVME_PAGE != QNVME_RAM_SIZE);
+QEMU_BUILD_BUG_ON(QNVME_COMMANDS * QNVME_PAGE != QNVME_LISTS_SIZE);
 QEMU_BUILD_BUG_ON((QNVME_MAX_PAGES - 1) * sizeof(uint64_t) > QNVME_PAGE);
+QEMU_BUILD_BUG_ON(QNVME_MAX_SGL * sizeof(NvmeSglDescriptor) > QNVME_PAGE);
+/* A queue with one entry less than it has room for is full. */
+QEMU_BUILD_BUG_ON(QNVME_COMMANDS >= QUEUE_ENTRIES);
 
 typedef struct Queue {
     uint16_t id;
     P2PGuestAddr submission;
     P2PGuestAddr completion;
+    uint16_t submissions;   /* entries */
+    uint16_t completions;
     uint16_t tail;
     uint16_t head;
     bool phase;       /* of the next completion */
+    /* By tag: -ENOENT: free, -EAGAIN: under way, else how it has ended */
+    int result[QNVME_COMMANDS];
 } Queue;
 
 struct QNvme {
@@ -43,8 +51,10 @@ struct QNvme {
     P2PGuestAddr registers;
     P2PGuestAddr ram;
     uint32_t doorbell_stride;  /* bytes */
+    P2PGuestAddr lists;        /* a page for each command */
+    bool sgl;
     bool enabled;
-    uint16_t next_cid;
+    uint16_t next_queue;
     Queue queue[2];
     QNvmeInfo info;
 };
@@ -105,21 +115,87 @@ static void ring(const QNvme *nvme, const Queue *queue, bool completion,
     reg_write(nvme, DOORBELLS + index * nvme->doorbell_stride, value);
 }
 
-static int wait_completion(const QNvme *nvme, Queue *queue, NvmeCqe *cqe)
+/* @tag: a free one, which is the command's identifier too; returned */
+static int submit(QNvme *nvme, Queue *queue, unsigned tag, NvmeCmd *cmd)
 {
-    uint64_t gpa = queue->completion.gpa + queue->head * sizeof(*cqe);
+    cmd->cid = cpu_to_le16(tag);
+    qtest_memwrite(nvme->pci.qts,
+                   queue->submission.gpa + queue->tail * sizeof(*cmd),
+                   cmd, sizeof(*cmd));
+    queue->tail = (queue->tail + 1) % QUEUE_ENTRIES;
+    queue->result[tag] = -EAGAIN;
+    ring(nvme, queue, false, queue->tail);
+    return tag;
+}
+
+static int free_tag(const Queue *queue)
+{
+    for (unsigned tag = 0; tag < QNVME_COMMANDS; tag++) {
+        if (queue->result[tag] == -ENOENT) {
+            return tag;
+        }
+    }
+    return -EBUSY;
+}
+
+/* Takes one completion; returns whether there was one, or -EPROTO. */
+static int reap(QNvme *nvme, Queue *queue)
+{
+    uint64_t gpa = queue->completion.gpa + queue->head * sizeof(NvmeCqe);
+    uint16_t status = qtest_readw(nvme->pci.qts,
+                                  gpa + offsetof(NvmeCqe, status));
+    NvmeCqe cqe;
+    uint16_t tag;
+
+    if ((status & 1) != queue->phase) {
+        return false;
+    }
+    qtest_memread(nvme->pci.qts, gpa, &cqe, sizeof(cqe));
+    queue->head = (queue->head + 1) % QUEUE_ENTRIES;
+    if (!queue->head) {
+        queue->phase = !queue->phase;
+    }
+    ring(nvme, queue, true, queue->head);
+
+    tag = le16_to_cpu(cqe.cid);
+    if (tag >= QNVME_COMMANDS || queue->result[tag] != -EAGAIN) {
+        return -EPROTO;
+    }
+    /* 4.6.1: phase, status code, type, retry delay, more, do not retry */
+    queue->result[tag] = le16_to_cpu(cqe.status) >> 1 & 0x7ff;
+    return true;
+}
+
+static int poll_tag(QNvme *nvme, Queue *queue, unsigned tag)
+{
+    int result = queue->result[tag];
+
+    g_assert_cmpint(result, !=, -ENOENT);
+    if (result == -EAGAIN) {
+        int ret = reap(nvme, queue);
+
+        if (ret < 0) {
+            return ret;
+        }
+        result = queue->result[tag];
+    }
+    if (result != -EAGAIN) {
+        queue->result[tag] = -ENOENT;
+    }
+    return result;
+}
+
+static int wait_tag(QNvme *nvme, Queue *queue, unsigned tag)
+{
     gint64 end = deadline();
+    int result;
 
     do {
-        uint16_t status = qtest_readw(nvme->pci.qts,
-                                      gpa + offsetof(NvmeCqe, status));
-
-        if ((status & 1) == queue->phase) {
-            qtest_memread(nvme->pci.qts, gpa, cqe, sizeof(*cqe));
-            return 0;
+        result = poll_tag(nvme, queue, tag);
+        if (result != -EAGAIN) {
+            return result;
         }
     } while (g_get_monotonic_time() < end);
-
     return -ETIMEDOUT;
 }
 
@@ -127,32 +203,10 @@ static int wait_completion(const QNvme *nvme, Queue *queue, NvmeCqe *cqe)
 static int execute(QNvme *nvme, unsigned which, NvmeCmd *cmd)
 {
     Queue *queue = &nvme->queue[which];
-    uint16_t cid = nvme->next_cid++;
-    NvmeCqe cqe;
-    int ret;
+    int tag = free_tag(queue);
 
-    cmd->cid = cpu_to_le16(cid);
-    qtest_memwrite(nvme->pci.qts,
-                   queue->submission.gpa + queue->tail * sizeof(*cmd),
-                   cmd, sizeof(*cmd));
-    queue->tail = (queue->tail + 1) % QUEUE_ENTRIES;
-    ring(nvme, queue, false, queue->tail);
-
-    ret = wait_completion(nvme, queue, &cqe);
-    if (ret) {
-        return ret;
-    }
-    queue->head = (queue->head + 1) % QUEUE_ENTRIES;
-    if (!queue->head) {
-        queue->phase = !queue->phase;
-    }
-    ring(nvme, queue, true, queue->head);
-    if (le16_to_cpu(cqe.cid) != cid) {
-        return -EPROTO;
-    }
-
-    /* 4.6.1: phase, status code, type, retry delay, more, do not retry */
-    return le16_to_cpu(cqe.status) >> 1 & 0x7ff;
+    return tag < 0 ? tag : wait_tag(nvme, queue,
+                                    submit(nvme, queue, tag, cmd));
 }
 
 static bool admin(QNvme *nvme, NvmeCmd *cmd, GError **error)
@@ -207,20 +261,20 @@ static bool learn_limits(QNvme *nvme, GError **error)
     return true;
 }
 
-static bool create_io_queues(QNvme *nvme, GError **error)
+/* @cq_flags: NVME_CQ_IEN for interrupts, on vector 0 */
+static bool create_queues(QNvme *nvme, const Queue *queue, uint16_t cq_flags,
+                          GError **error)
 {
-    Queue *queue = &nvme->queue[IO];
-    uint32_t id_and_size = (QUEUE_ENTRIES - 1) << 16 | queue->id;
     NvmeCmd cq = {
         .opcode = NVME_ADM_CMD_CREATE_CQ,
         .dptr.prp1 = cpu_to_le64(queue->completion.gpa),
-        .cdw10 = cpu_to_le32(id_and_size),
-        .cdw11 = cpu_to_le32(NVME_CQ_PC | NVME_CQ_IEN), /* vector 0 */
+        .cdw10 = cpu_to_le32((queue->completions - 1) << 16 | queue->id),
+        .cdw11 = cpu_to_le32(NVME_CQ_PC | cq_flags),
     };
     NvmeCmd sq = {
         .opcode = NVME_ADM_CMD_CREATE_SQ,
         .dptr.prp1 = cpu_to_le64(queue->submission.gpa),
-        .cdw10 = cpu_to_le32(id_and_size),
+        .cdw10 = cpu_to_le32((queue->submissions - 1) << 16 | queue->id),
         .cdw11 = cpu_to_le32(queue->id << 16 | NVME_SQ_PC),
     };
 
@@ -276,8 +330,13 @@ static void init_queue(QNvme *nvme, unsigned which)
         .id = which,
         .submission = ram_page(nvme, RAM_QUEUES + 2 * which),
         .completion = ram_page(nvme, RAM_QUEUES + 2 * which + 1),
+        .submissions = QUEUE_ENTRIES,
+        .completions = QUEUE_ENTRIES,
         .phase = true,
     };
+    for (unsigned tag = 0; tag < QNVME_COMMANDS; tag++) {
+        nvme->queue[which].result[tag] = -ENOENT;
+    }
 }
 
 QNvme *qnvme_new(const GuestPci *pci, P2PGuestAddr registers,
@@ -288,6 +347,7 @@ QNvme *qnvme_new(const GuestPci *pci, P2PGuestAddr registers,
     g_assert_cmphex(ram.gpa % QNVME_PAGE, ==, 0);
     nvme->pci = *pci;
     nvme->ram = ram;
+    nvme->lists = ram_page(nvme, RAM_LISTS);
     if (!guest_pci_exists(pci) ||
         guest_pci_readl(pci, PCI_CLASS_REVISION) >> 8 != CLASS_NVME) {
         g_set_error(error, QNVME_ERROR, QNVME_ERROR_NO_DRIVE,
@@ -305,9 +365,10 @@ QNvme *qnvme_new(const GuestPci *pci, P2PGuestAddr registers,
     qtest_memset(pci->qts, ram.gpa, 0, QNVME_RAM_SIZE);
     init_queue(nvme, ADMIN);
     init_queue(nvme, IO);
+    nvme->next_queue = IO + 1;
 
     if (!start(nvme, error) || !learn_limits(nvme, error) ||
-        !create_io_queues(nvme, error)) {
+        !create_queues(nvme, &nvme->queue[IO], NVME_CQ_IEN, error)) {
         return NULL;
     }
     return g_steal_pointer(&nvme);
@@ -410,23 +471,14 @@ int qnvme_prps(const P2PBusVec *vec, size_t n, uint64_t *prps, size_t max)
     return count;
 }
 
-int qnvme_io(QNvme *nvme, QNvmeOp op, uint64_t lba,
-             const P2PBusVec *vec, size_t n)
+/* All of a command but its id and where the data is. */
+static int init_command(const QNvme *nvme, QNvmeOp op, uint64_t lba,
+                        const P2PBusVec *vec, size_t n, NvmeRwCmd *cmd)
 {
-    g_autofree uint64_t *prps = g_new(uint64_t, QNVME_MAX_PAGES);
-    int count = qnvme_prps(vec, n, prps, QNVME_MAX_PAGES);
-    NvmeRwCmd cmd = {
-        .opcode = op == QNVME_READ ? NVME_CMD_READ : NVME_CMD_WRITE,
-        .nsid = cpu_to_le32(NAMESPACE),
-        .slba = cpu_to_le64(lba),
-    };
     uint64_t len = 0;
 
     QEMU_BUILD_BUG_ON(sizeof(NvmeRwCmd) != sizeof(NvmeCmd));
 
-    if (count < 0) {
-        return count;
-    }
     for (size_t i = 0; i < n; i++) {
         len += vec[i].len;
     }
@@ -434,20 +486,135 @@ int qnvme_io(QNvme *nvme, QNvmeOp op, uint64_t lba,
         len / nvme->info.block_size > UINT16_MAX + 1) {
         return -EINVAL;
     }
+    *cmd = (NvmeRwCmd) {
+        .opcode = op == QNVME_READ ? NVME_CMD_READ : NVME_CMD_WRITE,
+        .nsid = cpu_to_le32(NAMESPACE),
+        .slba = cpu_to_le64(lba),
+        .nlb = cpu_to_le16(len / nvme->info.block_size - 1),
+    };
+    return 0;
+}
 
-    cmd.nlb = cpu_to_le16(len / nvme->info.block_size - 1);
-    cmd.dptr.prp1 = cpu_to_le64(prps[0]);
-    if (count == 2) {
-        cmd.dptr.prp2 = cpu_to_le64(prps[1]);
-    } else if (count > 2) {
-        uint64_t list = ram_page(nvme, RAM_PRP_LIST).gpa;
+/*
+ * All of a command but its id, with PRPs (4.3).
+ *
+ * @prps: QNVME_MAX_PAGES, written
+ * @list: a page of guest RAM, to which the caller copies the PRPs but the
+ *     first one if there are more than two
+ *
+ * Returns the number of PRPs, or as qnvme_io() does.
+ */
+static int io_command(const QNvme *nvme, QNvmeOp op, uint64_t lba,
+                      const P2PBusVec *vec, size_t n, P2PGuestAddr list,
+                      NvmeRwCmd *cmd, uint64_t *prps)
+{
+    int count = qnvme_prps(vec, n, prps, QNVME_MAX_PAGES);
+    int ret = count < 0 ? count : init_command(nvme, op, lba, vec, n, cmd);
 
-        for (int i = 1; i < count; i++) {
-            prps[i] = cpu_to_le64(prps[i]);
-        }
-        qtest_bufwrite(nvme->pci.qts, list, prps + 1,
-                       (count - 1) * sizeof(*prps));
-        cmd.dptr.prp2 = cpu_to_le64(list);
+    if (ret < 0) {
+        return ret;
     }
-    return execute(nvme, IO, (NvmeCmd *)&cmd);
+    for (int i = 0; i < count; i++) {
+        prps[i] = cpu_to_le64(prps[i]);
+    }
+    cmd->dptr.prp1 = prps[0];
+    if (count == 2) {
+        cmd->dptr.prp2 = prps[1];
+    } else if (count > 2) {
+        cmd->dptr.prp2 = cpu_to_le64(list.gpa);
+    }
+    return count;
+}
+
+/* The same with SGL descriptors (4.4); returns 0, or as qnvme_io() does. */
+static int sgl_command(const QNvme *nvme, QNvmeOp op, uint64_t lba,
+                       const P2PBusVec *vec, size_t n, P2PGuestAddr list,
+                       NvmeRwCmd *cmd, NvmeSglDescriptor *sgl)
+{
+    int ret = n > QNVME_MAX_SGL ? -ENOSPC
+                                : init_command(nvme, op, lba, vec, n, cmd);
+
+    if (ret < 0) {
+        return ret;
+    }
+    for (size_t i = 0; i < n; i++) {
+        sgl[i] = (NvmeSglDescriptor) {
+            .addr = cpu_to_le64(vec[i].addr.bus),
+            .len = cpu_to_le32(vec[i].len),
+            .type = NVME_SGL_DESCR_TYPE_DATA_BLOCK << 4,
+        };
+    }
+    cmd->flags = NVME_PSDT_SGL_MPTR_CONTIGUOUS << 6;
+    cmd->dptr.sgl = sgl[0];
+    if (n > 1) {
+        cmd->dptr.sgl = (NvmeSglDescriptor) {
+            .addr = cpu_to_le64(list.gpa),
+            .len = cpu_to_le32(n * sizeof(*sgl)),
+            .type = NVME_SGL_DESCR_TYPE_LAST_SEGMENT << 4,
+        };
+    }
+    return 0;
+}
+
+void qnvme_use_sgl(QNvme *nvme, bool sgl)
+{
+    nvme->sgl = sgl;
+}
+
+void qnvme_place_lists(QNvme *nvme, P2PGuestAddr lists)
+{
+    nvme->lists = lists;
+}
+
+int qnvme_submit(QNvme *nvme, QNvmeOp op, uint64_t lba,
+                 const P2PBusVec *vec, size_t n)
+{
+    g_autofree void *table = g_malloc(QNVME_MAX_PAGES * sizeof(uint64_t));
+    Queue *queue = &nvme->queue[IO];
+    int tag = free_tag(queue);
+    P2PGuestAddr list;
+    NvmeRwCmd cmd;
+    int ret;
+
+    if (tag < 0) {
+        return tag;
+    }
+    list.gpa = nvme->lists.gpa + tag * QNVME_PAGE;
+    if (nvme->sgl) {
+        ret = sgl_command(nvme, op, lba, vec, n, list, &cmd, table);
+        if (!ret && n > 1) {
+            qtest_bufwrite(nvme->pci.qts, list.gpa, table,
+                           n * sizeof(NvmeSglDescriptor));
+        }
+    } else {
+        ret = io_command(nvme, op, lba, vec, n, list, &cmd, table);
+        if (ret > 2) {
+            qtest_bufwrite(nvme->pci.qts, list.gpa, (uint64_t *)table + 1,
+                           (ret - 1) * sizeof(uint64_t));
+        }
+    }
+    return ret < 0 ? ret : submit(nvme, queue, tag, (NvmeCmd *)&cmd);
+}
+
+int qnvme_poll(QNvme *nvme, unsigned tag)
+{
+    return poll_tag(nvme, &nvme->queue[IO], tag);
+}
+
+int qnvme_io(QNvme *nvme, QNvmeOp op, uint64_t lba,
+             const P2PBusVec *vec, size_t n)
+{
+    int tag = qnvme_submit(nvme, op, lba, vec, n);
+
+    return tag < 0 ? tag : wait_tag(nvme, &nvme->queue[IO], tag);
+}
+
+int qnvme_admin(QNvme *nvme, NvmeCmd *cmd)
+{
+    return execute(nvme, ADMIN, cmd);
+}
+
+int qnvme_command(QNvme *nvme, NvmeCmd *cmd)
+{
+    return execute(nvme, IO, cmd);
 }

@@ -10,27 +10,37 @@
  *   the drive shall put on the bus.  They come from the command p2p-translate
  *   when the drive belongs to a p2p-group.  The driver neither checks nor
  *   maps them, so that a test can name an address that it must not reach.
- *   One command is under way at a time.
+ *   One command is under way at a time, but for those of a QNvmeQueue.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef P2P_TESTS_NVME_DRIVER_H
 #define P2P_TESTS_NVME_DRIVER_H
 
+#include "block/nvme.h"
 #include "hw/p2p/vec.h"
 #include "guest-pci.h"
 
 /* The driver's unit of memory, in bytes; the controller is told so. */
 #define QNVME_PAGE 4096u
 
-/* Guest RAM that one driver needs for queues and a PRP list, in bytes. */
-#define QNVME_RAM_SIZE (6 * QNVME_PAGE)
+/* I/O commands that can be under way at a time. */
+#define QNVME_COMMANDS 15
+
+/* Their lists of PRPs or SGL descriptors, a page for each, in bytes. */
+#define QNVME_LISTS_SIZE (QNVME_COMMANDS * QNVME_PAGE)
+
+/* Guest RAM that one driver needs for queues and lists, in bytes. */
+#define QNVME_RAM_SIZE (5 * QNVME_PAGE + QNVME_LISTS_SIZE)
 
 /*
  * Pages that one command can name: one in the command and one page of PRPs.
  * The controller may allow fewer.
  */
 #define QNVME_MAX_PAGES 513u
+
+/* SGL descriptors that one command can have. */
+#define QNVME_MAX_SGL 256u
 
 #define QNVME_ERROR qnvme_error_quark()
 GQuark qnvme_error_quark(void);
@@ -130,6 +140,82 @@ int qnvme_cmb_enable(QNvme *nvme, P2PBusAddr base, QNvmeCmb *cmb);
  */
 int qnvme_io(QNvme *nvme, QNvmeOp op, uint64_t lba,
              const P2PBusVec *vec, size_t n);
+
+/*
+ * A further pair of I/O queues, for many commands at a time.  It lives in
+ * guest RAM that is mapped into this process, too: commands and completions
+ * cost no round trip to QEMU, only a doorbell does.  Its data addresses are
+ * those of qnvme_io().
+ */
+typedef struct QNvmeQueue QNvmeQueue;
+
+/* Most commands that one may have under way */
+#define QNVME_MAX_DEPTH 63u
+
+/* Guest RAM of one, in bytes: the queues, and a PRP list for each command */
+#define QNVME_QUEUE_PAGES 2
+#define QNVME_QUEUE_RAM_SIZE(depth) ((QNVME_QUEUE_PAGES + (depth)) * QNVME_PAGE)
+
+/*
+ * qnvme_queue_new: make one.
+ *
+ * @ram: QNVME_QUEUE_RAM_SIZE(@depth) bytes of guest RAM, as with qnvme_new()
+ * @hva: the same memory, as it is mapped here
+ *
+ * Returns the queue, to be freed with g_free() after qnvme_free(), or NULL
+ * with @error set.
+ */
+QNvmeQueue *qnvme_queue_new(QNvme *nvme, P2PGuestAddr ram, void *hva,
+                            unsigned depth, GError **error);
+
+/*
+ * qnvme_queue_add: write a command, which the drive sees with the next
+ * qnvme_queue_ring().  Returns 0, -EAGAIN if as many as may be are under way,
+ * or as qnvme_io() does.
+ */
+int qnvme_queue_add(QNvmeQueue *q, QNvmeOp op, uint64_t lba,
+                    const P2PBusVec *vec, size_t n);
+
+/* qnvme_queue_ring: tell the drive what was added, and reaped. */
+void qnvme_queue_ring(QNvmeQueue *q);
+
+/*
+ * qnvme_queue_reap: how many commands have ended since it was called before.
+ * @status is written if one of them has failed: its NVMe status.
+ */
+unsigned qnvme_queue_reap(QNvmeQueue *q, int *status);
+
+/*
+ * qnvme_submit, qnvme_poll: the same without waiting, for QNVME_COMMANDS at a
+ * time.
+ *
+ * qnvme_submit() returns the command's tag, or a negative errno: -EBUSY if too
+ * many are under way, else as qnvme_io().  qnvme_poll() returns what the
+ * command has ended with, and its tag is free again; or -EAGAIN.
+ */
+int qnvme_submit(QNvme *nvme, QNvmeOp op, uint64_t lba,
+                 const P2PBusVec *vec, size_t n);
+int qnvme_poll(QNvme *nvme, unsigned tag);
+
+/*
+ * qnvme_use_sgl: say where data is by SGLs, whose entries may begin and end
+ * anywhere; at most QNVME_MAX_SGL of them.
+ */
+void qnvme_use_sgl(QNvme *nvme, bool sgl);
+
+/*
+ * qnvme_place_lists: have lists of PRPs or SGL descriptors somewhere else than
+ * in the driver's RAM: QNVME_LISTS_SIZE bytes that guest and drive reach at
+ * the same address.
+ */
+void qnvme_place_lists(QNvme *nvme, P2PGuestAddr lists);
+
+/*
+ * qnvme_admin, qnvme_command: an administration, or an I/O, command as it is,
+ * but for its identifier.  Wait for the end, and return as qnvme_io() does.
+ */
+int qnvme_admin(QNvme *nvme, NvmeCmd *cmd);
+int qnvme_command(QNvme *nvme, NvmeCmd *cmd);
 
 /*
  * qnvme_result_str: what qnvme_io() returned, in words, with the status code
