@@ -115,6 +115,25 @@ static void ring(const QNvme *nvme, const Queue *queue, bool completion,
     reg_write(nvme, DOORBELLS + index * nvme->doorbell_stride, value);
 }
 
+static void next_submission(Queue *queue)
+{
+    queue->tail = (queue->tail + 1) % queue->submissions;
+}
+
+static void next_completion(Queue *queue)
+{
+    queue->head = (queue->head + 1) % queue->completions;
+    if (!queue->head) {
+        queue->phase = !queue->phase;
+    }
+}
+
+/* 4.6.1: phase, status code, type, retry delay, more, do not retry */
+static int cqe_status(uint16_t status)
+{
+    return status >> 1 & 0x7ff;
+}
+
 /* @tag: a free one, which is the command's identifier too; returned */
 static int submit(QNvme *nvme, Queue *queue, unsigned tag, NvmeCmd *cmd)
 {
@@ -122,7 +141,7 @@ static int submit(QNvme *nvme, Queue *queue, unsigned tag, NvmeCmd *cmd)
     qtest_memwrite(nvme->pci.qts,
                    queue->submission.gpa + queue->tail * sizeof(*cmd),
                    cmd, sizeof(*cmd));
-    queue->tail = (queue->tail + 1) % QUEUE_ENTRIES;
+    next_submission(queue);
     queue->result[tag] = -EAGAIN;
     ring(nvme, queue, false, queue->tail);
     return tag;
@@ -151,18 +170,14 @@ static int reap(QNvme *nvme, Queue *queue)
         return false;
     }
     qtest_memread(nvme->pci.qts, gpa, &cqe, sizeof(cqe));
-    queue->head = (queue->head + 1) % QUEUE_ENTRIES;
-    if (!queue->head) {
-        queue->phase = !queue->phase;
-    }
+    next_completion(queue);
     ring(nvme, queue, true, queue->head);
 
     tag = le16_to_cpu(cqe.cid);
     if (tag >= QNVME_COMMANDS || queue->result[tag] != -EAGAIN) {
         return -EPROTO;
     }
-    /* 4.6.1: phase, status code, type, retry delay, more, do not retry */
-    queue->result[tag] = le16_to_cpu(cqe.status) >> 1 & 0x7ff;
+    queue->result[tag] = cqe_status(le16_to_cpu(cqe.status));
     return true;
 }
 
@@ -617,4 +632,121 @@ int qnvme_admin(QNvme *nvme, NvmeCmd *cmd)
 int qnvme_command(QNvme *nvme, NvmeCmd *cmd)
 {
     return execute(nvme, IO, cmd);
+}
+
+/* --- Many commands at a time ------------------------------------------- */
+
+/* The pages of a queue's guest RAM, in order */
+enum {
+    QUEUE_SUBMISSION,
+    QUEUE_COMPLETION,
+    QUEUE_LISTS,            /* of PRPs, by command id */
+};
+
+QEMU_BUILD_BUG_ON(QUEUE_LISTS != QNVME_QUEUE_PAGES);
+QEMU_BUILD_BUG_ON((QNVME_MAX_DEPTH + 1) * sizeof(NvmeCmd) > QNVME_PAGE);
+
+struct QNvmeQueue {
+    QNvme *nvme;
+    Queue queue;
+    P2PGuestAddr ram;
+    uint8_t *hva;               /* the same memory, as it is mapped here */
+    unsigned n_free;
+    uint16_t free[QNVME_MAX_DEPTH]; /* command ids */
+};
+
+static void *queue_page(const QNvmeQueue *q, unsigned page)
+{
+    return q->hva + page * QNVME_PAGE;
+}
+
+static P2PGuestAddr queue_page_gpa(const QNvmeQueue *q, unsigned page)
+{
+    return (P2PGuestAddr) { q->ram.gpa + page * QNVME_PAGE };
+}
+
+QNvmeQueue *qnvme_queue_new(QNvme *nvme, P2PGuestAddr ram, void *hva,
+                            unsigned depth, GError **error)
+{
+    QNvmeQueue *q = g_new0(QNvmeQueue, 1);
+
+    g_assert_cmpuint(depth, >, 0);
+    g_assert_cmpuint(depth, <=, QNVME_MAX_DEPTH);
+    g_assert_cmphex(ram.gpa % QNVME_PAGE, ==, 0);
+    q->nvme = nvme;
+    q->ram = ram;
+    q->hva = hva;
+    while (q->n_free < depth) {
+        q->free[q->n_free] = q->n_free;
+        q->n_free++;
+    }
+    memset(hva, 0, QNVME_QUEUE_RAM_SIZE(depth));
+    q->queue = (Queue) {
+        .id = nvme->next_queue++,
+        .submission = queue_page_gpa(q, QUEUE_SUBMISSION),
+        .completion = queue_page_gpa(q, QUEUE_COMPLETION),
+        .submissions = depth + 1,
+        .completions = depth + 1,
+        .phase = true,
+    };
+    if (!create_queues(nvme, &q->queue, 0, error)) {
+        g_free(q);
+        return NULL;
+    }
+    return q;
+}
+
+int qnvme_queue_add(QNvmeQueue *q, QNvmeOp op, uint64_t lba,
+                    const P2PBusVec *vec, size_t n)
+{
+    NvmeRwCmd *entries = queue_page(q, QUEUE_SUBMISSION);
+    uint64_t prps[QNVME_MAX_PAGES];
+    NvmeRwCmd cmd;
+    uint16_t cid;
+    int count;
+
+    if (!q->n_free) {
+        return -EAGAIN;
+    }
+    cid = q->free[q->n_free - 1];
+    count = io_command(q->nvme, op, lba, vec, n,
+                       queue_page_gpa(q, QUEUE_LISTS + cid), &cmd, prps);
+    if (count < 0) {
+        return count;
+    }
+    q->n_free--;
+    memcpy(queue_page(q, QUEUE_LISTS + cid), prps + 1,
+           (count - 1) * sizeof(prps[0]));
+    cmd.cid = cpu_to_le16(cid);
+    entries[q->queue.tail] = cmd;
+    next_submission(&q->queue);
+    return 0;
+}
+
+void qnvme_queue_ring(QNvmeQueue *q)
+{
+    /* There is room for all completions before there are more commands. */
+    ring(q->nvme, &q->queue, true, q->queue.head);
+    ring(q->nvme, &q->queue, false, q->queue.tail);
+}
+
+unsigned qnvme_queue_reap(QNvmeQueue *q, int *status)
+{
+    const NvmeCqe *entries = queue_page(q, QUEUE_COMPLETION);
+    unsigned n = 0;
+
+    for (;;) {
+        const NvmeCqe *cqe = &entries[q->queue.head];
+        uint16_t word = le16_to_cpu(qatomic_load_acquire(&cqe->status));
+
+        if ((word & 1) != q->queue.phase) {
+            return n;
+        }
+        if (cqe_status(word)) {
+            *status = cqe_status(word);
+        }
+        q->free[q->n_free++] = le16_to_cpu(cqe->cid);
+        next_completion(&q->queue);
+        n++;
+    }
 }
