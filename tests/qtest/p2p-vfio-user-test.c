@@ -17,6 +17,7 @@
 #include "standard-headers/linux/pci_regs.h"
 #include "p2p-monitor.h"
 #include "p2p-testdev.h"
+#include "vfio-user-device.h"
 
 /* Guest physical addresses of device N, which is in slot SLOT(N) */
 #define SLOT(n)      (4 + (n))
@@ -43,8 +44,7 @@ typedef struct Region {
 } Region;
 
 typedef struct Server {
-    GPid pid;         /* 0: none */
-    int out;          /* its standard output, non-blocking */
+    VfioUserServer process;
     GString *log;     /* map and unmap lines since server_clear() */
     GArray *regions;  /* of Region: what the device can reach now */
 } Server;
@@ -103,7 +103,7 @@ static void server_listen(Server *server)
     char buffer[4096];
     ssize_t n;
 
-    while ((n = read(server->out, buffer, sizeof(buffer))) > 0) {
+    while ((n = read(server->process.out, buffer, sizeof(buffer))) > 0) {
         g_string_append_len(server->log, buffer, n);
     }
     g_assert_true(n < 0 && errno == EAGAIN);
@@ -126,28 +126,10 @@ static void server_clear(Server *server)
 
 static void server_start(Server *server, unsigned n, bool intx)
 {
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-    g_autofree char *home = g_path_get_dirname(self);
-    g_autofree char *program = g_build_filename(home, "vfio-user-server",
-                                                NULL);
     g_autofree char *path = socket_path(n);
-    g_autofree char *size = g_strdup_printf("--bar-size=%" PRIu64,
-                                            (uint64_t)SIZE(n));
-    char *argv[] = { program, size, path, intx ? (char *)"--intx" : NULL,
-                     NULL };
-    g_autoptr(GError) error = NULL;
-    static const char ready[] = "ready\n";
-    char buffer[sizeof(ready)] = "";
 
-    g_spawn_async_with_pipes(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD,
-                             NULL, NULL, &server->pid, NULL, &server->out,
-                             NULL, &error);
-    g_assert_no_error(error);
-    for (size_t at = 0; at < strlen(ready); at++) {
-        g_assert_cmpint(read(server->out, buffer + at, 1), ==, 1);
-    }
-    g_assert_cmpstr(buffer, ==, ready);
-    g_assert_true(g_unix_set_fd_nonblocking(server->out, true, NULL));
+    vfio_user_server_start(&server->process, path, SIZE(n),
+                           intx ? "--intx" : NULL);
     server->log = g_string_new("");
     server->regions = g_array_new(false, false, sizeof(Region));
 }
@@ -156,13 +138,10 @@ static void server_start(Server *server, unsigned n, bool intx)
 static int server_wait(Server *server, unsigned n)
 {
     g_autofree char *path = socket_path(n);
-    int status;
+    int status = vfio_user_server_wait(&server->process, path);
 
-    g_assert_cmpint(waitpid(server->pid, &status, 0), ==, server->pid);
-    close(server->out);
     g_string_free(server->log, true);
     g_array_unref(server->regions);
-    unlink(path);
     *server = (Server) {};
     return status;
 }
@@ -186,12 +165,9 @@ typedef struct Machine {
 static char *device_json(unsigned n, const char *properties)
 {
     g_autofree char *path = socket_path(n);
+    g_autofree char *id = g_strdup_printf("v%u", n);
 
-    /* No answer may be taken for late on a machine that is busy. */
-    return g_strdup_printf("{\"driver\":\"vfio-user-pci\",\"id\":\"v%u\","
-                           "\"addr\":\"%u.0\",\"x-msg-timeout\":120000,"
-                           "\"socket\":{\"type\":\"unix\",\"path\":\"%s\"}%s}",
-                           n, SLOT(n), path, properties);
+    return vfio_user_device_json(id, SLOT(n), path, properties);
 }
 
 static void place(Machine *m, unsigned n)
@@ -205,7 +181,7 @@ static void place(Machine *m, unsigned n)
 static void place_all(Machine *m)
 {
     for (unsigned n = 0; n < DEVICES; n++) {
-        if (m->server[n].pid) {
+        if (m->server[n].process.pid) {
             place(m, n);
         }
     }
@@ -255,7 +231,7 @@ static Machine machine_default(void)
 static void machine_clear(Machine *m)
 {
     for (unsigned n = 0; n < DEVICES; n++) {
-        if (m->server[n].pid) {
+        if (m->server[n].process.pid) {
             server_clear(&m->server[n]);
         }
     }
@@ -265,7 +241,7 @@ static void machine_end(Machine *m)
 {
     qtest_quit(m->qts);
     for (unsigned n = 0; n < DEVICES; n++) {
-        if (m->server[n].pid) {
+        if (m->server[n].process.pid) {
             server_end(&m->server[n], n);
         }
     }
@@ -793,7 +769,7 @@ static void test_refusals(void)
         if (refusals[i].connects) {
             server_end(&m.server[1], 1);
         } else {
-            kill(m.server[1].pid, SIGKILL);
+            kill(m.server[1].process.pid, SIGKILL);
             server_wait(&m.server[1], 1);
         }
         expect_dma(&m, 0, V0);
