@@ -30,15 +30,16 @@ typedef struct Fixture {
     LabMachine *machine;
     QNvme *nvme;        /* of the emulated drive */
     uint64_t cmb;       /* of drive0 */
+    unsigned disk;      /* of the lab, whose contents it has */
 } Fixture;
 
-/* @options: with a -blockdev of the node name "d". */
-static Fixture start(const char *options)
+/* @options: with a -blockdev of the node name "d", which is like @disk. */
+static Fixture start(const char *options, unsigned disk)
 {
     static const char *const properties[] = { "p2p-group=g0" };
     g_autofree char *all = g_strconcat(GROUP, options, " ", EMULATED, NULL);
     g_autoptr(GError) error = NULL;
-    Fixture f = { lab_machine_new(all, properties, 1) };
+    Fixture f = { lab_machine_new(all, properties, 1), .disk = disk };
     GuestPci pci = { .qts = f.machine->qts, .devfn = 0x10 << 3 };
 
     lab_drive_start(f.machine, 0);
@@ -55,10 +56,13 @@ static void end(Fixture *f)
     lab_machine_free(f->machine);
 }
 
-/* QEMU's NVMe driver with the lab's second drive */
-static char *host_drive(void)
+/*
+ * QEMU's NVMe driver with a drive of the lab.  Each may be taken once: the lab's
+ * emulated drives raise no interrupt for the second one who drives them.
+ */
+static char *host_drive(unsigned drive)
 {
-    g_autofree char *host = lab_host(1);
+    g_autofree char *host = lab_host(drive);
 
     return g_strdup_printf("-blockdev nvme,node-name=d,device=%s,namespace=1",
                            host);
@@ -104,7 +108,7 @@ static void check_both_ways(Fixture *f)
 
     qtest_memset(qts, f->cmb, 0x5a, SIZE);
     g_assert_cmphex(io(f, QNVME_READ, 64, f->cmb, SIZE), ==, QNVME_SUCCESS);
-    lab_disk_words(1, 64 * BLOCK, expected, SIZE);
+    lab_disk_words(f->disk, 64 * BLOCK, expected, SIZE);
     qtest_bufread(qts, f->cmb, seen, SIZE);
     g_assert_cmpmem(seen, SIZE, expected, SIZE);
 
@@ -147,8 +151,8 @@ static void check_path(Fixture *f, const char *path)
  */
 static void test_direct(void)
 {
-    g_autofree char *blockdev = host_drive();
-    Fixture f = start(blockdev);
+    g_autofree char *blockdev = host_drive(1);
+    Fixture f = start(blockdev, 1);
 
     check_both_ways(&f);
     check_path(&f, "direct");
@@ -160,7 +164,7 @@ static void test_kernel_copy(void)
     g_autofree char *path = image_new();
     g_autofree char *blockdev = g_strdup_printf(
         "-blockdev file,node-name=d,filename=%s", path);
-    Fixture f = start(blockdev);
+    Fixture f = start(blockdev, 1);
 
     check_both_ways(&f);
     check_path(&f, "kernel-copy");
@@ -173,7 +177,7 @@ static void test_bounce(void)
     g_autofree char *path = image_new();
     g_autofree char *blockdev = g_strdup_printf(
         "-blockdev file,node-name=d,filename=%s,cache.direct=on", path);
-    Fixture f = start(blockdev);
+    Fixture f = start(blockdev, 1);
 
     check_both_ways(&f);
     check_path(&f, "bounce");
@@ -203,8 +207,8 @@ static void check_revoked(Fixture *f)
 
 static void test_direct_revoked(void)
 {
-    g_autofree char *blockdev = host_drive();
-    Fixture f = start(blockdev);
+    g_autofree char *blockdev = host_drive(2);
+    Fixture f = start(blockdev, 2);
 
     check_revoked(&f);
     end(&f);
@@ -215,7 +219,7 @@ static void test_kernel_copy_revoked(void)
     g_autofree char *path = image_new();
     g_autofree char *blockdev = g_strdup_printf(
         "-blockdev file,node-name=d,filename=%s", path);
-    Fixture f = start(blockdev);
+    Fixture f = start(blockdev, 1);
 
     check_revoked(&f);
     end(&f);
@@ -287,11 +291,11 @@ static void test_model_ram_without_file(void)
 
 int main(int argc, char **argv)
 {
-    g_autofree char *last = lab_host(1);
+    g_autofree char *last = lab_host(2);
 
     g_test_init(&argc, &argv, NULL);
     if (!last) {
-        g_printerr("%s: run me in the lab, with two drives\n", argv[0]);
+        g_printerr("%s: run me in the lab, with three drives\n", argv[0]);
         return 1;
     }
     qtest_add_func("p2p/lab/emulated/direct", test_direct);
