@@ -285,6 +285,9 @@ P2PTraffic *p2p_bar_mapping_traffic(P2PBarMapping *mapping);
 /* Whether there are bytes behind its addresses while it lives. */
 bool p2p_bar_mapping_is_file(P2PBarMapping *mapping);
 
+/* Whether QEMU's NVMe driver may give it to the host's drive. */
+bool p2p_bar_mapping_is_direct(P2PBarMapping *mapping);
+
 /*
  * A pointer to the byte at @offset, with a reference to the region for
  * address_space_unmap(). The calling thread may touch the memory.

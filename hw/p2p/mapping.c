@@ -20,6 +20,7 @@
 #include "qemu/memalign.h"
 #include "qemu/memfd.h"
 #include "qemu/module.h"
+#include "hw/boards.h"
 #include "hw/p2p/internal.h"
 #include "trace.h"
 
@@ -39,6 +40,7 @@ struct P2PBarMapping {
     uint8_t *hva;
     size_t size;
     Object *peek;           /* the way to a BAR that is no file; BQL */
+    bool direct;            /* constant: see p2p_direct_room() */
     int state;              /* P2PMappingState; atomic */
     QTAILQ_ENTRY(P2PBarMapping) next;   /* in p2p_retired */
 };
@@ -197,6 +199,23 @@ static int p2p_ram_fd(P2PBarWindow *window, off_t *offset)
 
 /* --- Life -------------------------------------------------------------- */
 
+/*
+ * QEMU's NVMe driver gives each RAM block I/O addresses of its own, of 39
+ * bits, and never gives them to another one. It is told of a mapping as of any
+ * RAM block, and takes it out of its IOMMU when that goes; but a buffer for
+ * which there was no room is mapped when a request comes, and stays mapped.
+ * That must not be: a mapping for which there may be no room is not for it.
+ */
+#define P2P_DIRECT_ROOM (384 * GiB)
+
+static bool p2p_direct_room(uint64_t size)
+{
+    static uint64_t used;
+
+    used += size;
+    return MACHINE(qdev_get_machine())->maxram_size + used < P2P_DIRECT_ROOM;
+}
+
 static P2PBarMapping *p2p_bar_mapping_create(P2PGroup *group, void *hva,
                                              size_t size)
 {
@@ -208,6 +227,7 @@ static P2PBarMapping *p2p_bar_mapping_create(P2PGroup *group, void *hva,
     }
     mapping->hva = hva;
     mapping->size = size;
+    mapping->direct = p2p_direct_room(size);
     /*
      * Not RAM, so that nobody takes it for the machine's.  It stands in no
      * address space unless VFIO is to map it.
@@ -357,6 +377,11 @@ P2PMappingState p2p_bar_mapping_state(P2PBarMapping *mapping)
 bool p2p_bar_mapping_is_file(P2PBarMapping *mapping)
 {
     return !qatomic_read(&mapping->peek);
+}
+
+bool p2p_bar_mapping_is_direct(P2PBarMapping *mapping)
+{
+    return mapping->direct;
 }
 
 P2PGroup *p2p_bar_mapping_group(P2PBarMapping *mapping)

@@ -328,7 +328,8 @@ static P2PDataPath GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
         if ((r->mapping && !p2p_bar_mapping_is_file(r->mapping)) ||
             !QEMU_IS_ALIGNED(r->size, align) ||
             (path == P2P_DATA_PATH_DIRECT &&
-             !QEMU_PTR_IS_ALIGNED(r->hva, align))) {
+             (!QEMU_PTR_IS_ALIGNED(r->hva, align) ||
+              (r->mapping && !p2p_bar_mapping_is_direct(r->mapping))))) {
             return P2P_DATA_PATH_BOUNCE;
         }
     }
