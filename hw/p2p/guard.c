@@ -55,9 +55,10 @@ bool p2p_guard_init(Error **errp)
 void p2p_guard_thread(void)
 {
     static __thread bool done;
-    sigset_t set;
 
     if (!done) {
+        sigset_t set;   /* QEMU is compiled to clear it, which takes time */
+
         sigemptyset(&set);
         sigaddset(&set, SIGBUS);
         pthread_sigmask(SIG_UNBLOCK, &set, NULL);

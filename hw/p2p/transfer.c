@@ -305,6 +305,15 @@ static P2PMappingState p2p_transfer_state(P2PTransfer *t)
     return state;
 }
 
+/*
+ * The file may end in the last sector, which is then filled up with zeros, by
+ * QEMU: where the kernel copies up to.
+ */
+static int64_t p2p_kernel_copy_end(BlockDriverState *bs)
+{
+    return (bs->total_sectors - 1) * BDRV_SECTOR_SIZE;
+}
+
 /* What the vector allows of what the drive's back end allows. */
 static P2PDataPath GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
 {
@@ -318,8 +327,7 @@ static P2PDataPath GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
 
     if (path == P2P_DATA_PATH_KERNEL_COPY &&
         (t->ranges->len > P2P_KERNEL_COPY_RANGES ||
-         /* The file may end in the last sector, and be filled up with zeros. */
-         t->offset + t->bytes > (bs->total_sectors - 1) * BDRV_SECTOR_SIZE)) {
+         t->offset >= p2p_kernel_copy_end(bs))) {
         return P2P_DATA_PATH_BOUNCE;
     }
     for (guint i = 0; i < t->ranges->len; i++) {
@@ -464,40 +472,57 @@ static int coroutine_fn GRAPH_RDLOCK p2p_transfer_bounce(P2PTransfer *t)
     return ret;
 }
 
-static int coroutine_fn GRAPH_RDLOCK
-p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
-             QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags,
-             bool is_write)
+/* Makes two of a transfer: @t keeps the first @bytes, the rest is returned. */
+static P2PTransfer p2p_transfer_cut(P2PTransfer *t, int64_t bytes)
 {
-    P2PTransfer t = {
-        .child = child, .offset = offset, .bytes = bytes, .flags = flags,
-        .is_write = is_write,
-        .ranges = g_array_new(false, false, sizeof(P2PRange)),
-    };
-    P2PMappingState state;
+    P2PTransfer rest = *t;
+    GArray *all = t->ranges;
+    size_t left = bytes;
+
+    t->bytes = bytes;
+    t->ranges = g_array_new(false, false, sizeof(P2PRange));
+    rest.offset += bytes;
+    rest.bytes -= bytes;
+    rest.ranges = g_array_new(false, false, sizeof(P2PRange));
+    for (guint i = 0; i < all->len; i++) {
+        P2PRange first = g_array_index(all, P2PRange, i);
+        P2PRange second = first;
+
+        first.size = MIN(first.size, left);
+        left -= first.size;
+        second.hva += first.size;
+        second.size -= first.size;
+        if (first.size) {
+            g_array_append_val(t->ranges, first);
+        }
+        if (second.size) {
+            g_array_append_val(rest.ranges, second);
+        }
+    }
+    g_array_unref(all);
+    return rest;
+}
+
+/* All of it one way; frees the ranges. */
+static int coroutine_fn GRAPH_RDLOCK p2p_transfer_run(P2PTransfer *t)
+{
+    P2PMappingState state = p2p_transfer_state(t);
     P2PDataPath path = P2P_DATA_PATH_BOUNCE;
     int ret = -EFAULT;
 
-    p2p_transfer_add_vector(&t, qiov, qiov_offset);
-    if (!t.peer) {
-        g_array_unref(t.ranges);
-        return P2P_NO_PEER;
-    }
-
-    state = p2p_transfer_state(&t);
     if (state == P2P_MAPPING_LIVE) {
-        path = p2p_transfer_path(&t);
+        path = p2p_transfer_path(t);
         switch (path) {
         case P2P_DATA_PATH_DIRECT:
-            ret = p2p_transfer_direct(&t);
+            ret = p2p_transfer_direct(t);
             break;
         case P2P_DATA_PATH_KERNEL_COPY:
-            ret = p2p_transfer_kernel_copy(&t);
+            ret = p2p_transfer_kernel_copy(t);
             break;
         default:
-            ret = p2p_transfer_bounce(&t);
+            ret = p2p_transfer_bounce(t);
         }
-        state = p2p_transfer_state(&t);
+        state = p2p_transfer_state(t);
     }
     if (state != P2P_MAPPING_LIVE) {
         ret = -EFAULT;
@@ -505,10 +530,40 @@ p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
     if (state == P2P_MAPPING_BROKEN) {
         p2p_bar_mapping_mend();
     }
-    p2p_traffic_add(p2p_bar_mapping_traffic(t.peer), path, bytes, ret);
-    trace_p2p_transfer(offset, bytes, is_write, P2PDataPath_str(path), ret);
-    g_array_unref(t.ranges);
+    p2p_traffic_add(p2p_bar_mapping_traffic(t->peer), path, t->bytes, ret);
+    trace_p2p_transfer(t->offset, t->bytes, t->is_write,
+                       P2PDataPath_str(path), ret);
+    g_array_unref(t->ranges);
     return MIN(ret, 0);
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
+             QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags,
+             bool is_write)
+{
+    int64_t end = p2p_kernel_copy_end(child->bs);
+    P2PTransfer t = {
+        .child = child, .offset = offset, .bytes = bytes, .flags = flags,
+        .is_write = is_write,
+        .ranges = g_array_new(false, false, sizeof(P2PRange)),
+    };
+
+    p2p_transfer_add_vector(&t, qiov, qiov_offset);
+    if (!t.peer) {
+        g_array_unref(t.ranges);
+        return P2P_NO_PEER;
+    }
+
+    if (offset < end && offset + bytes > end &&
+        p2p_transfer_path(&t) == P2P_DATA_PATH_KERNEL_COPY) {
+        P2PTransfer rest = p2p_transfer_cut(&t, end - offset);
+        int ret = p2p_transfer_run(&t);
+        int ret_of_rest = p2p_transfer_run(&rest);
+
+        return MIN(ret, ret_of_rest);
+    }
+    return p2p_transfer_run(&t);
 }
 
 void p2p_transfer_init(void)
