@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/timer.h"
 #include "qobject/qlist.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "lab-machine.h"
@@ -226,6 +227,201 @@ static void test_kernel_copy_revoked(void)
     unlink(path);
 }
 
+/* --- Revocation under load ------------------------------------------------ */
+
+#define ROUNDS  60
+#define SLOT    4096u           /* of the CMB, and of the disk, a request */
+#define SLOTS   8
+
+/*
+ * The back end takes its time, so that requests are under way: it follows the
+ * virtual clock, which the test moves.
+ */
+#define SLOWLY  "-object throttle-group,id=slowly,x-iops-total=20 " \
+                "-blockdev throttle,node-name=d,throttle-group=slowly,file=f "
+#define PACE_NS (NANOSECONDS_PER_SECOND / 20)
+
+typedef struct Slot {
+    QNvmeOp op;
+    int tag;
+    int status;
+} Slot;
+
+static uint64_t slot_lba(unsigned i)
+{
+    return SCRATCH_LBA + i * (SLOT / BLOCK);
+}
+
+/* What a slot of the CMB, or of the disk, has before a round */
+static void slot_pattern(unsigned round, unsigned i, bool disk, uint8_t *words)
+{
+    lab_pattern(1 + (round * SLOTS + i) * 2 + disk, words, SLOT);
+}
+
+static void read_image(const char *image, unsigned i, uint8_t *words)
+{
+    int fd = open(image, O_RDONLY);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pread(fd, words, SLOT, slot_lba(i) * BLOCK), ==, SLOT);
+    close(fd);
+}
+
+static void write_image(const char *image, unsigned i, const uint8_t *words)
+{
+    int fd = open(image, O_WRONLY);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pwrite(fd, words, SLOT, slot_lba(i) * BLOCK), ==, SLOT);
+    close(fd);
+}
+
+static void begin_round(Fixture *f, const char *image, unsigned round,
+                        Slot *slots)
+{
+    g_autofree uint8_t *words = g_malloc(SLOT);
+
+    for (unsigned i = 0; i < SLOTS; i++) {
+        P2PBusVec vec = { .addr = { f->cmb + i * SLOT }, .len = SLOT };
+
+        slot_pattern(round, i, true, words);
+        write_image(image, i, words);
+        slot_pattern(round, i, false, words);
+        qtest_bufwrite(f->machine->qts, vec.addr.bus, words, SLOT);
+    }
+    for (unsigned i = 0; i < SLOTS; i++) {
+        P2PBusVec vec = { .addr = { f->cmb + i * SLOT }, .len = SLOT };
+
+        slots[i].op = g_test_rand_int_range(0, 2) ? QNVME_READ : QNVME_WRITE;
+        slots[i].tag = qnvme_submit(f->nvme, slots[i].op, slot_lba(i), &vec,
+                                    1);
+        g_assert_cmpint(slots[i].tag, >=, 0);
+    }
+}
+
+static void reap(Fixture *f, Slot *slots)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        gint64 end = g_get_monotonic_time() +
+                     QNVME_TIMEOUT_S * G_USEC_PER_SEC;
+
+        do {
+            qtest_clock_step(f->machine->qts, PACE_NS);
+            slots[i].status = qnvme_poll(f->nvme, slots[i].tag);
+            g_assert_cmpint(g_get_monotonic_time(), <, end);
+        } while (slots[i].status == -EAGAIN);
+        g_assert_cmpint(slots[i].status, >=, 0);
+    }
+}
+
+/* Success, and the data is there; or an error, and nothing is made up. */
+static void classify(Fixture *f, const char *image, unsigned round,
+                     const Slot *slots, unsigned *n_success, unsigned *n_error)
+{
+    g_autofree uint8_t *cmb = g_malloc(SLOT);
+    g_autofree uint8_t *disk = g_malloc(SLOT);
+    g_autofree uint8_t *cmb_before = g_malloc(SLOT);
+    g_autofree uint8_t *disk_before = g_malloc(SLOT);
+
+    for (unsigned i = 0; i < SLOTS; i++) {
+        bool success = slots[i].status == QNVME_SUCCESS;
+
+        read_image(image, i, disk);
+        qtest_bufread(f->machine->qts, f->cmb + i * SLOT, cmb, SLOT);
+        slot_pattern(round, i, true, disk_before);
+        slot_pattern(round, i, false, cmb_before);
+        *n_success += success;
+        *n_error += !success;
+        if (success) {
+            g_assert_cmpmem(cmb, SLOT, disk, SLOT);
+        }
+        if (slots[i].op == QNVME_READ) {
+            g_assert_cmpmem(disk, SLOT, disk_before, SLOT);
+            continue;
+        }
+        g_assert_cmpmem(cmb, SLOT, cmb_before, SLOT);
+        for (unsigned b = 0; b < SLOT; b += BLOCK) {
+            g_assert_true(!memcmp(disk + b, disk_before + b, BLOCK) ||
+                          !memcmp(disk + b, cmb_before + b, BLOCK));
+        }
+    }
+}
+
+static void share(Fixture *f, const char *command)
+{
+    qtest_qmp_assert_success(f->machine->qts, "{ 'execute': %s, 'arguments':"
+                             " { 'device': 'drive0', 'bar': 2 } }", command);
+}
+
+/* Returns when some, or all, or none of the round's requests have ended. */
+static void wait_a_little(Fixture *f)
+{
+    for (int i = g_test_rand_int_range(0, SLOTS + 1); i > 0; i--) {
+        qtest_clock_step(f->machine->qts, PACE_NS);
+    }
+}
+
+static void revoke_and_restore(Fixture *f, Slot *slots, unsigned kind)
+{
+    GuestPci *target = &f->machine->drive[0].pci;
+
+    wait_a_little(f);
+    switch (kind) {
+    case 0:
+        guest_pci_command(target, 0, PCI_COMMAND_MEMORY);
+        reap(f, slots);
+        guest_pci_command(target, PCI_COMMAND_MEMORY, 0);
+        break;
+    case 1:     /* and on again, while requests are under way */
+        guest_pci_command(target, 0, PCI_COMMAND_MEMORY);
+        guest_pci_command(target, PCI_COMMAND_MEMORY, 0);
+        reap(f, slots);
+        break;
+    case 2:
+        share(f, "p2p-unshare");
+        reap(f, slots);
+        share(f, "p2p-share");
+        break;
+    default:    /* somewhere else */
+        f->cmb ^= 16 * MiB;
+        guest_pci_bar_map(target, LAB_CMB_BAR, (P2PGuestAddr) { f->cmb });
+        reap(f, slots);
+    }
+}
+
+static void check_campaign(const char *options)
+{
+    g_autofree char *image = image_new();
+    g_autofree char *blockdev = g_strdup_printf(
+        "-blockdev file,node-name=f,filename=%s%s " SLOWLY, image, options);
+    Fixture f = start(blockdev, 1);
+    unsigned n_success = 0, n_error = 0;
+    Slot slots[SLOTS];
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        begin_round(&f, image, round, slots);
+        revoke_and_restore(&f, slots, g_test_rand_int_range(0, 4));
+        classify(&f, image, round, slots, &n_success, &n_error);
+    }
+    g_test_message("%u revocations, %u requests: %u succeeded, %u failed",
+                   ROUNDS, n_success + n_error, n_success, n_error);
+    /* Else the moments were not among the requests. */
+    g_assert_cmpuint(n_error, >, 0);
+    g_assert_cmpuint(n_success, >, 0);
+    end(&f);
+    unlink(image);
+}
+
+static void test_campaign_kernel_copy(void)
+{
+    check_campaign("");
+}
+
+static void test_campaign_bounce(void)
+{
+    check_campaign(",cache.direct=on");
+}
+
 /* --- The reverse: RAM of a device model as a target ----------------------- */
 
 #define IVSHMEM(memory) \
@@ -304,6 +500,9 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/lab/emulated/direct-revoked", test_direct_revoked);
     qtest_add_func("p2p/lab/emulated/kernel-copy-revoked",
                    test_kernel_copy_revoked);
+    qtest_add_func("p2p/lab/emulated/campaign/kernel-copy",
+                   test_campaign_kernel_copy);
+    qtest_add_func("p2p/lab/emulated/campaign/bounce", test_campaign_bounce);
     qtest_add_func("p2p/lab/model-ram", test_model_ram);
     qtest_add_func("p2p/lab/model-ram-without-file",
                    test_model_ram_without_file);
