@@ -11,7 +11,7 @@
 #include "compare.h"
 
 enum {
-    MOST_WINDOWS = 6000,        /* three levels */
+    MOST_WINDOWS = 6000,        /* twelve chunks */
     MOST_ENTRIES = 600,
 };
 

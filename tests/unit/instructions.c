@@ -29,6 +29,7 @@ typedef enum Pattern {
     GROUPS,     /* of entries in one window, not in order */
     TURN,       /* random, then all in one window, not in order */
     SPLIT,      /* every entry lies in two windows */
+    UNEVEN,     /* random, in windows that tables hardly tell apart */
 } Pattern;
 
 typedef struct Case {
@@ -49,6 +50,8 @@ static const Case cases[] = {
     { "turn4k/n256/w64", TURN, 256, 64 },
     { "rand4k/n1/w64", RANDOM, 1, 64 },
     { "split4k/n256/w64", SPLIT, 256, 64 },
+    { "uneven4k/n256/w256", UNEVEN, 256, 256 },
+    { "uneven4k/n256/w4096", UNEVEN, 256, 4096 },
 };
 
 static uint64_t random_step(uint64_t *state)
@@ -57,15 +60,28 @@ static uint64_t random_step(uint64_t *state)
     return *state >> 33;
 }
 
-/* Neighbours if entries are to be split, but not on the bus */
-static P2PMap *make_map(unsigned n, uint64_t stride)
+static uint64_t window_at(Pattern pattern, unsigned i)
+{
+    switch (pattern) {
+    case SPLIT:
+        /* Neighbours, but not on the bus */
+        return (i + 1) * WINDOW_SIZE;
+    case UNEVEN:
+        /* Of 16, each is twice as far from the first as the one before. */
+        return (uint64_t)(i / 16) << 40 | STRIDE << i % 16;
+    default:
+        return (i + 1) * STRIDE;
+    }
+}
+
+static P2PMap *make_map(Pattern pattern, unsigned n)
 {
     g_autofree P2PWindow *ws = g_new(P2PWindow, n);
 
     for (unsigned i = 0; i < n; i++) {
         ws[i] = (P2PWindow) {
-            .gpa = { (i + 1) * stride }, .size = WINDOW_SIZE,
-            .bus = { (UINT64_C(1) << 44) + i * 2 * stride },
+            .gpa = { window_at(pattern, i) }, .size = WINDOW_SIZE,
+            .bus = { (UINT64_C(1) << 50) + i * 2 * STRIDE },
             .readers = UINT64_MAX, .writers = UINT64_MAX,
             .owner = i % P2P_MAX_INITIATORS, .kind = P2P_WINDOW_IO,
         };
@@ -73,7 +89,7 @@ static P2PMap *make_map(unsigned n, uint64_t stride)
     return p2p_map_new(ws, n, 0, NULL);
 }
 
-static void fill(const Case *c, uint64_t stride, P2PGuestVec *in)
+static void fill(const Case *c, P2PGuestVec *in)
 {
     const unsigned slots = WINDOW_SIZE / ENTRY_LEN;
     uint64_t state = 1;
@@ -97,7 +113,7 @@ static void fill(const Case *c, uint64_t stride, P2PGuestVec *in)
             offset = WINDOW_SIZE - ENTRY_LEN / 2;
         }
         in[i] = (P2PGuestVec) {
-            { (window + 1) * stride + offset }, ENTRY_LEN, P2P_VEC_READ
+            { window_at(c->pattern, window) + offset }, ENTRY_LEN, P2P_VEC_READ
         };
     }
 }
@@ -118,7 +134,6 @@ static void translate_all(const P2PKernels *kernels, const Case *c,
 static void count_translation(const P2PKernels *kernels, const Case *c)
 {
     g_autofree char *name = g_strdup_printf("%s/%s", c->name, kernels->name);
-    uint64_t stride = c->pattern == SPLIT ? WINDOW_SIZE : STRIDE;
     g_autofree P2PGuestVec *in = g_new(P2PGuestVec, ENTRIES);
     g_autofree P2PBusVec *out = g_new(P2PBusVec, 2 * c->n);
     g_autoptr(P2PMap) map = NULL;
@@ -127,8 +142,8 @@ static void count_translation(const P2PKernels *kernels, const Case *c)
         printf("%s skip the processor has no %s\n", name, kernels->name);
         return;
     }
-    map = make_map(c->n_windows, stride);
-    fill(c, stride, in);
+    map = make_map(c->pattern, c->n_windows);
+    fill(c, in);
     printf("%s %u\n", name, ENTRIES);
     CALLGRIND_TOGGLE_COLLECT;
     translate_all(kernels, c, map, in, out);
@@ -152,7 +167,7 @@ static void change_one(const P2PMap *map, unsigned window)
 static void count_change(void)
 {
     const char *name = "map-change/w65536";
-    g_autoptr(P2PMap) map = make_map(MOST_WINDOWS, STRIDE);
+    g_autoptr(P2PMap) map = make_map(RANDOM, MOST_WINDOWS);
 
     printf("%s %u\n", name, CHANGES);
     for (unsigned i = 0; i < CHANGES; i++) {

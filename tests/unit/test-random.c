@@ -473,11 +473,11 @@ static void test_long(void)
     check_long(&tally);
 }
 
-/* One window less, or just as many, or more, than a directory has room for. */
-static void test_levels(void)
+/* One window less, or just as many, or more, than chunks have room for. */
+static void test_chunks(void)
 {
     static const size_t sizes[] = {
-        272, 273, 4624, 4625, 78608, 78609, 90000
+        511, 512, 513, 1024, 1025, 20000, 90000
     };
     Tally tally = { 0 };
 
@@ -493,6 +493,6 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     variants_add("/random/mixed", test_mixed);
     variants_add("/random/long", test_long);
-    variants_add("/random/levels", test_levels);
+    variants_add("/random/chunks", test_chunks);
     return g_test_run();
 }

@@ -372,7 +372,7 @@ static void test_behind_the_last(void)
 {
     for (unsigned n = 1; n <= P2P_CHUNK_WINDOWS; n++) {
         check_behind_the_last(0, n);
-        /* As keys, their addresses are small. */
+        /* Too high for batches */
         check_behind_the_last(UINT64_C(1) << 63, n);
     }
 }

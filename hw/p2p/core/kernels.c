@@ -1,10 +1,6 @@
 /*
  * The loops of the translation that are worth SIMD, in several variants
  *
- * They take no branch that depends on the data but for the end, so a batch of
- * entries is searched for level by level: what one entry waits for from
- * memory, the others overlap.
- *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "map-internal.h"
@@ -14,67 +10,6 @@
 #define TARGET_AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
 #endif
 
-/* As many separators as AVX2 compares at once, and one. */
-#define P2P_FEW_LEAVES 5
-
-/*
- * Keys below @limit are those at or below an address if @limit is the key of
- * the address behind it.  Behind the last address of all is 0, below which is
- * no key: it finds nothing, which p2p_map_locate() repairs.
- */
-static inline int64_t search_limit(uint64_t gpa)
-{
-    return p2p_key(gpa + 1);
-}
-
-/* --- Keys of a node below a limit -------------------------------------- */
-
-static inline unsigned rank_portable(const int64_t *keys, int64_t limit)
-{
-    unsigned rank = 0;
-
-    for (unsigned half = P2P_NODE_KEYS / 2; half > 0; half /= 2) {
-        rank += (keys[rank + half - 1] < limit) * half;
-    }
-    return rank + (keys[rank] < limit);
-}
-
-static inline unsigned rank_few_portable(const int64_t *keys, int64_t limit)
-{
-    unsigned rank = 0;
-
-    for (unsigned i = 0; i < P2P_FEW_LEAVES - 1; i++) {
-        rank += keys[i] < limit;
-    }
-    return rank;
-}
-
-#ifdef __x86_64__
-/* In the first keys of a root with so many leaves at most. */
-TARGET_AVX2
-static inline unsigned rank_few_avx2(const int64_t *keys, int64_t limit)
-{
-    __m256i below = _mm256_cmpgt_epi64(_mm256_set1_epi64x(limit),
-                                       *(const __m256i *)keys);
-
-    return _mm_popcnt_u32(_mm256_movemask_pd(_mm256_castsi256_pd(below)));
-}
-
-TARGET_AVX2
-static inline unsigned rank_avx2(const int64_t *keys, int64_t limit)
-{
-    const __m256i *k = (const __m256i *)keys;
-    __m256i l = _mm256_set1_epi64x(limit);
-    __m256i a = _mm256_packs_epi32(_mm256_cmpgt_epi64(l, k[0]),
-                                   _mm256_cmpgt_epi64(l, k[1]));
-    __m256i b = _mm256_packs_epi32(_mm256_cmpgt_epi64(l, k[2]),
-                                   _mm256_cmpgt_epi64(l, k[3]));
-
-    /* Two bytes for each key, in whatever order */
-    return _mm_popcnt_u32(_mm256_movemask_epi8(_mm256_packs_epi16(a, b))) / 2;
-}
-#endif
-
 #define ALWAYS_INLINE __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("unroll 4")
@@ -82,19 +17,105 @@ static inline unsigned rank_avx2(const int64_t *keys, int64_t limit)
 #define UNROLL _Pragma("GCC unroll 4")
 #endif
 
+/* --- Search ------------------------------------------------------------ */
+
+/*
+ * Step by step for all entries of a batch, which do not depend on each other:
+ * what one of them waits for from memory, the others overlap.
+ */
+static inline ALWAYS_INLINE void search_chunk(const P2PChunk *chunk,
+                                              const P2PGuestVec *in, unsigned n,
+                                              const P2PSlot **slots)
+{
+    UNROLL
+    for (size_t i = 0; i < n; i++) {
+        slots[i] = p2p_chunk_guess(chunk, in[i].addr.gpa);
+    }
+    for (uint32_t more = chunk->table.more; more > 0; more /= 2) {
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            slots[i] = p2p_slot_step(slots[i], more, in[i].addr.gpa);
+        }
+    }
+}
+
+static inline ALWAYS_INLINE void search_directory(const P2PMap *map,
+                                                  const P2PGuestVec *in,
+                                                  unsigned n, uint32_t *chunks)
+{
+    UNROLL
+    for (size_t i = 0; i < n; i++) {
+        chunks[i] = p2p_map_guess(map, in[i].addr.gpa);
+    }
+    for (uint32_t more = map->table.more; more > 0; more /= 2) {
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            chunks[i] = p2p_map_step(map, chunks[i], more, in[i].addr.gpa);
+        }
+    }
+}
+
+/* Each entry in its own one of @chunks, by number */
+static inline ALWAYS_INLINE void search_chunks(const P2PMap *map,
+                                               const P2PGuestVec *in,
+                                               unsigned n,
+                                               const uint32_t *chunks,
+                                               const P2PSlot **slots)
+{
+    P2P_UNINITIALIZED uint32_t more[P2P_BATCH];
+
+    UNROLL
+    for (size_t i = 0; i < n; i++) {
+        slots[i] = p2p_chunk_guess(map->chunks[chunks[i]], in[i].addr.gpa);
+        __builtin_prefetch(slots[i]);
+    }
+    if (!map->most) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        more[i] = map->chunks[chunks[i]]->table.more;
+    }
+    for (uint32_t most = map->most; most > 0; most /= 2) {
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            slots[i] = p2p_slot_step(slots[i], more[i], in[i].addr.gpa);
+            more[i] /= 2;
+        }
+    }
+}
+
+static inline ALWAYS_INLINE void search(const P2PMap *map,
+                                        const P2PGuestVec *in, unsigned n,
+                                        const P2PSlot **slots)
+{
+    P2P_UNINITIALIZED uint32_t chunks[P2P_BATCH];
+
+    if (map->n_chunks == 1) {
+        search_chunk(map->chunks[0], in, n, slots);
+    } else {
+        search_directory(map, in, n, chunks);
+        search_chunks(map, in, n, chunks, slots);
+    }
+}
+
 /* --- Entries in lanes -------------------------------------------------- */
 
 /*
- * An entry, { address, length and flags }, and the span of its window,
- * { last, delta }, are both two numbers of 64 bits: LANES entries are worked
- * on at once, the address in one half of each lane, the rest in the other.
+ * An entry, { address, length and flags }, and the beginning of its slot,
+ * { end, delta }, are both two numbers of 64 bits: LANES entries are worked on
+ * at once, the address in one half of each lane, the rest in the other.  The
+ * flags of the result are left to the caller.
+ *
  * Lanes keeps what is wrong with any entry, to be asked for once in the end:
- *   - it begins behind the window, is empty, or longer than what is left of it
+ *   - it is empty, or ends behind its window; that it does not begin before
+ *     it is known
  *   - on the bus, it begins where the one before ends
  *   - it has other flags than the first
+ * Sums do not wrap below P2P_BATCH_END, and have no sign.
  */
 typedef struct Lanes_portable {
     uint64_t end;
+    uint64_t addresses;     /* all bits of all of them */
     uint32_t flags;
     uint32_t other_flags;
     unsigned wrong;
@@ -108,18 +129,18 @@ static inline void lanes_begin_portable(Lanes_portable *l, uint32_t flags,
 
 static inline void lanes_translate_portable(Lanes_portable *l,
                                             const P2PGuestVec *in,
-                                            const P2PSpan *const *spans,
+                                            const P2PSlot *const *slots,
                                             P2PBusVec *out)
 {
     uint64_t first = in->addr.gpa;
-    uint64_t bus = first + spans[0]->delta;
+    uint64_t bus = first + slots[0]->delta;
     uint64_t len = in->len;
-    uint64_t rest;
 
-    l->wrong += __builtin_sub_overflow(spans[0]->last, first, &rest);
-    l->wrong += len - 1 > rest;
-    l->wrong += bus == l->end;
+    l->wrong |= len == 0;
+    l->wrong |= first + len > slots[0]->end;
+    l->wrong |= bus == l->end;
     l->end = bus + len;
+    l->addresses |= first;
     l->other_flags |= in->flags ^ l->flags;
     out->addr.bus = bus;
     out->len = len;
@@ -127,14 +148,15 @@ static inline void lanes_translate_portable(Lanes_portable *l,
 
 static inline bool lanes_end_portable(const Lanes_portable *l)
 {
-    return !l->wrong && !l->other_flags;
+    return !l->wrong && !l->other_flags && l->addresses < P2P_BATCH_END;
 }
 
 #ifdef __x86_64__
 typedef struct Lanes_avx2 {
     __m256i end;            /* in the upper address */
     __m256i flags;
-    __m256i other_flags;
+    __m256i all;            /* entries: the bits that any has, */
+    __m256i least;          /* and the least of each 32 bits */
     __m256i wrong;          /* in the addresses: not 0 */
 } Lanes_avx2;
 
@@ -143,65 +165,56 @@ static inline TARGET_AVX2 void lanes_begin_avx2(Lanes_avx2 *l, uint32_t flags,
 {
     l->end = _mm256_set1_epi64x(end);
     l->flags = _mm256_set1_epi64x((uint64_t)flags << 32);
-    l->other_flags = _mm256_setzero_si256();
+    l->all = _mm256_setzero_si256();
+    l->least = _mm256_set1_epi32(-1);
     l->wrong = _mm256_setzero_si256();
 }
 
-/* a > b, unsigned, which AVX2 does not have */
-static inline TARGET_AVX2 __m256i greater_avx2(__m256i a, __m256i b)
+static inline TARGET_AVX2
+void lanes_translate_avx2(Lanes_avx2 *l, const P2PGuestVec *in,
+                          const P2PSlot *const *slots, P2PBusVec *out)
 {
-    const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
-
-    return _mm256_cmpgt_epi64(_mm256_xor_si256(a, sign),
-                              _mm256_xor_si256(b, sign));
-}
-
-static inline TARGET_AVX2 __m256i swap_avx2(__m256i a)
-{
-    return _mm256_shuffle_epi32(a, _MM_SHUFFLE(1, 0, 3, 2));
-}
-
-static inline TARGET_AVX2 void lanes_translate_avx2(Lanes_avx2 *l,
-                                                    const P2PGuestVec *in,
-                                                    const P2PSpan *const *spans,
-                                                    P2PBusVec *out)
-{
-    const __m256i low = _mm256_set1_epi64x(UINT32_MAX);
-    const __m256i one = _mm256_set1_epi64x(1);
+    const __m256i take_len = _mm256_broadcastsi128_si256(
+        _mm_set_epi32(-1, -1, -1, 0x0b0a0908));
     __m256i entry = _mm256_loadu_si256((const __m256i *)in);
-    __m256i span = _mm256_inserti128_si256(
-        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)spans[0])),
-        _mm_loadu_si128((const __m128i *)spans[1]), 1);
-    __m256i len = _mm256_and_si256(swap_avx2(entry), low);
-    __m256i bus = _mm256_add_epi64(entry, swap_avx2(span));
+    __m256i slot = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)slots[0])),
+        _mm_loadu_si128((const __m128i *)slots[1]), 1);
+    __m256i len = _mm256_shuffle_epi8(entry, take_len);
+    __m256i delta = _mm256_shuffle_epi32(slot, _MM_SHUFFLE(1, 0, 3, 2));
+    __m256i bus = _mm256_add_epi64(entry, delta);
     __m256i end = _mm256_add_epi64(bus, len);
     __m256i before = _mm256_permute2x128_si256(l->end, end, 0x21);
-    __m256i wrong = _mm256_or_si256(
-        greater_avx2(entry, span),
-        greater_avx2(_mm256_sub_epi64(len, one),
-                     _mm256_sub_epi64(span, entry)));
 
     l->wrong = _mm256_or_si256(l->wrong, _mm256_or_si256(
-                                   wrong, _mm256_cmpeq_epi64(bus, before)));
-    l->other_flags = _mm256_or_si256(l->other_flags,
-                                     _mm256_xor_si256(entry, l->flags));
+        _mm256_cmpgt_epi64(_mm256_add_epi64(entry, len), slot),
+        _mm256_cmpeq_epi64(bus, before)));
+    l->all = _mm256_or_si256(l->all, entry);
+    l->least = _mm256_min_epu32(l->least, entry);
     l->end = end;
-    _mm256_storeu_si256((__m256i *)out,
-                        _mm256_blend_epi32(bus, _mm256_and_si256(entry, low),
-                                           0xcc));
+    _mm256_storeu_si256((__m256i *)out, _mm256_blend_epi32(bus, entry, 0xcc));
 }
 
 static inline TARGET_AVX2 bool lanes_end_avx2(const Lanes_avx2 *l)
 {
     const __m256i address = _mm256_set_epi64x(0, -1, 0, -1);
+    const __m256i high = _mm256_and_si256(
+        address, _mm256_set1_epi64x(-(int64_t)P2P_BATCH_END));
     const __m256i flags = _mm256_set_epi32(-1, 0, 0, 0, -1, 0, 0, 0);
+    const __m256i len = _mm256_set_epi32(0, -1, 0, 0, 0, -1, 0, 0);
+    /* None has a bit that the first has not, or less than the first. */
+    __m256i other_flags = _mm256_or_si256(_mm256_xor_si256(l->all, l->flags),
+                                          _mm256_xor_si256(l->least, l->flags));
+    __m256i empty = _mm256_cmpeq_epi32(l->least, _mm256_setzero_si256());
 
     return _mm256_testz_si256(l->wrong, address) &&
-           _mm256_testz_si256(l->other_flags, flags);
+           _mm256_testz_si256(l->all, high) &&
+           _mm256_testz_si256(other_flags, flags) &&
+           _mm256_testz_si256(empty, len);
 }
 #endif
 
-/* --- Search and batch -------------------------------------------------- */
+/* --- Batch ------------------------------------------------------------- */
 
 #define VARIANT(name) name##_portable
 #define TARGET
@@ -306,10 +319,9 @@ static bool supported_always(void)
 }
 
 const P2PKernels p2p_kernels[] = {
-    { "portable", supported_always, search_portable, batch_portable,
-      run_portable },
+    { "portable", supported_always, batch_portable, run_portable },
 #ifdef __x86_64__
-    { "avx2", supported_avx2, search_avx2, batch_avx2, run_avx2 },
+    { "avx2", supported_avx2, batch_avx2, run_avx2 },
 #endif
     { NULL }
 };

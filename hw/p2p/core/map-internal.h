@@ -2,21 +2,20 @@
  * The inside of a window map, for the files of the core only
  *
  * Concepts
- *   A map is a B+ tree whose nodes are two cache lines of keys.  The windows
- *   are kept in *chunks*, each with the last two levels of the tree; above
- *   them is the map's own directory.
+ *   Windows are kept in *chunks* of some hundred, each window in a *slot*;
+ *   above the chunks is the map's own directory.
  *   A chunk never changes.  Maps that differ in a few windows share all other
  *   chunks, so that publishing one more window copies one chunk and the
  *   directory, not 65,536 windows.
  *
- *      directory   level[0] ─ … ─ level[levels - 1]      separators
- *                                       │
- *      chunk       root ─ keys, spans, infos, hosts      up to 272 windows
+ *      directory   table, separators     which chunk
+ *                    │
+ *      chunk       table, slots          which window
  *
- *   A *separator* is the first address of the child behind it: the child to
- *   go to is the number of separators at or below the address.  A *key* is a
- *   window's first address.  Both are kept with their highest bit flipped,
- *   because SIMD compares signed numbers; unused ones are P2P_KEY_UNUSED.
+ *   A *key* is the first address of a window or, as a *separator*, of a chunk
+ *   but the first.  To search is to find how many keys are at or below an
+ *   address.  A *table* tells that nearly: it cuts addresses into buckets of
+ *   equal size.  What it leaves open is found by halving.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -37,31 +36,63 @@
 #define P2P_UNINITIALIZED
 #endif
 
-/* Keys of a node, and children of an inner one. */
-#define P2P_NODE_KEYS 16
-#define P2P_FAN_OUT (P2P_NODE_KEYS + 1)
-#define P2P_CHUNK_WINDOWS (P2P_FAN_OUT * P2P_NODE_KEYS)
+/* --- Tables ------------------------------------------------------------ */
 
-/* Of a directory: 17^6 chunks would be more than P2P_MAX_WINDOWS. */
-#define P2P_MAX_LEVELS 6
+/*
+ * Buckets have 2^shift addresses each, the first one all below as well, the
+ * last one all behind.  The *rank* of each is kept beside the table: how many
+ * keys are at or below its first address.  At or below any other address in it
+ * are at most so many more as the table says.  That is 0 where buckets begin at
+ * keys, as with regular windows, and in the worst case the number of keys.
+ */
+typedef struct P2PTable {
+    uint64_t base;      /* where the first bucket begins */
+    uint64_t last;      /* number of the last bucket */
+    uint32_t shift;
+    uint32_t more;
+} P2PTable;
 
-#define P2P_KEY_UNUSED INT64_MAX
+/* Buckets that a table has at most. */
+#define P2P_TABLE_BUCKETS(keys) (2 * (keys) + 3)
 
-static inline int64_t p2p_key(uint64_t gpa)
+static inline size_t p2p_table_bucket(const P2PTable *table, uint64_t gpa)
 {
-    return (int64_t)(gpa ^ (UINT64_C(1) << 63));
+    uint64_t bucket = (MAX(gpa, table->base) - table->base) >> table->shift;
+
+    return MIN(bucket, table->last);
 }
 
-static inline uint64_t p2p_key_gpa(int64_t key)
+/* The first address in it */
+static inline uint64_t p2p_table_first(const P2PTable *table, size_t bucket)
 {
-    return (uint64_t)key ^ (UINT64_C(1) << 63);
+    return bucket ? table->base + ((uint64_t)bucket << table->shift) : 0;
 }
 
-/* What a translation always needs of a window, apart from what it may need. */
-typedef struct P2PSpan {
-    uint64_t last;      /* guest physical address of the last byte */
-    uint64_t delta;     /* bus minus guest physical address */
-} P2PSpan;
+/*
+ * p2p_table_choose: in table.c.  A table that leaves little open, for the time
+ * it takes.
+ *
+ * @keys: @n of them, 1 or more, ascending
+ */
+void p2p_table_choose(P2PTable *table, const uint64_t *keys, uint32_t n);
+
+/*
+ * The rank of @bucket; less if halving would look at keys that are not there.
+ * @at: how many keys are at or below the one before, brought up to date
+ */
+static inline uint32_t p2p_table_rank(const P2PTable *table,
+                                      const uint64_t *keys, uint32_t n,
+                                      size_t bucket, uint32_t *at)
+{
+    uint64_t first = p2p_table_first(table, bucket);
+
+    while (*at < n && keys[*at] <= first) {
+        ++*at;
+    }
+    return MIN(*at, n - table->more);
+}
+
+/* --- Chunks ------------------------------------------------------------ */
 
 /*
  * What an initiator may do in a window, in four bits.  In guest RAM the lower
@@ -78,30 +109,41 @@ typedef struct P2PSpan {
 #define P2P_CODE_BITS        4
 #define P2P_CODES            (1u << P2P_CODE_BITS)
 
-/* The codes of all initiators; windows of a chunk that have the same share. */
 #define P2P_CODES_PER_WORD (16 / P2P_CODE_BITS)
 #define P2P_RIGHTS_WORDS   (P2P_MAX_INITIATORS / P2P_CODES_PER_WORD)
 
-/* A window's other properties, and which word of the rights is its first. */
-#define P2P_INFO_OWNER        0x7fu
-#define P2P_INFO_NO_OWNER     0x7fu
-#define P2P_INFO_IO           (1u << 7)
-#define P2P_INFO_REVOKED      (1u << 8)
-#define P2P_INFO_RIGHTS_SHIFT 9
+/* All that windows often have in common; those of a chunk share it. */
+typedef struct P2PRights {
+    uint16_t codes[P2P_RIGHTS_WORDS];   /* of all initiators */
+    uint16_t owner;
+    uint8_t kind;
+    bool revoked;
+} P2PRights;
+
+/* A window: half a cache line, and all of it that a translation needs. */
+typedef struct P2PSlot {
+    uint64_t end;       /* address behind the last byte; 0: there is none */
+    uint64_t delta;     /* bus minus guest physical address */
+    uint64_t first;     /* guest physical address of the first byte */
+    const P2PRights *rights;
+} P2PSlot;
+
+#define P2P_CHUNK_WINDOWS 512
 
 typedef struct P2PChunk {
     /* Maps that have it; atomic. Readers do not wait for who writes this. */
     int refs;
 
     uint32_t n __attribute__((aligned(P2P_CACHE_LINE)));    /* windows */
-    const P2PSpan *spans;
-    void *const *hosts;         /* P2PHostAddr of the first byte */
-    const uint32_t *infos;      /* infos[-1]: of what is below the windows */
-    const uint16_t *rights;     /* the first P2P_RIGHTS_WORDS: nothing */
+    P2PTable table;
+    const uint16_t *ranks;      /* of the table's buckets */
+    void *const *hosts;         /* P2PHostAddr of each slot's first byte */
 
-    /* Separators: keys[P2P_NODE_KEYS], keys[2 * P2P_NODE_KEYS] ... */
-    int64_t root[P2P_NODE_KEYS] __attribute__((aligned(P2P_CACHE_LINE)));
-    int64_t keys[];     /* n, up to the next multiple of P2P_NODE_KEYS */
+    /*
+     * Before and behind the windows is a slot that holds no address.  As it is,
+     * the index of a slot is the number of windows up to its own.
+     */
+    P2PSlot slots[] __attribute__((aligned(P2P_CACHE_LINE)));
 } P2PChunk;
 
 struct P2PMap {
@@ -109,30 +151,74 @@ struct P2PMap {
     size_t n;           /* windows */
     size_t n_chunks;
     P2PChunk **chunks;  /* ascending; none is empty */
-    unsigned levels;    /* of the directory; 0: one chunk at most */
-    int64_t *level[P2P_MAX_LEVELS]; /* nodes, from the root down */
-    int64_t *separators;            /* memory of all levels */
+
+    uint32_t most;      /* all bits of the chunks' P2PTable.more */
+
+    P2PTable table;             /* of the separators; one chunk: one bucket */
+    uint64_t *separators;       /* n_chunks - 1 */
+    const uint32_t *ranks;      /* of the table's buckets */
 };
 
-/* A window of a map; index P2P_NOWHERE: the address is below all windows. */
-#define P2P_NOWHERE UINT32_MAX
-typedef struct P2PPlace {
-    const P2PChunk *chunk;
-    uint32_t index;
-} P2PPlace;
+/* --- Search ------------------------------------------------------------ */
 
-/* Those of a batch: written and read in the same units, which is faster. */
-#define P2P_BATCH 16
-#define P2P_BATCH_UNIT 2    /* no kernel works on more at once */
-typedef struct P2PPlaces {
-    const P2PChunk *only;               /* of all; NULL: they have their own */
-    const P2PChunk *chunk[P2P_BATCH];
-    uint32_t index[P2P_BATCH];
-} P2PPlaces;
-
-static inline P2PPlace p2p_place(const P2PPlaces *places, unsigned i)
+/*
+ * First a guess, from a table; then, if there may be more, steps that halve how
+ * many.  No branch depends on the address: half of them would be a surprise.
+ */
+static inline uint32_t p2p_map_guess(const P2PMap *map, uint64_t gpa)
 {
-    return (P2PPlace) { places->only ?: places->chunk[i], places->index[i] };
+    return map->ranks[p2p_table_bucket(&map->table, gpa)];
+}
+
+static inline uint32_t p2p_map_step(const P2PMap *map, uint32_t chunk,
+                                    uint32_t more, uint64_t gpa)
+{
+    uint32_t half = more - more / 2;
+
+    /* Written like this, or compilers make it a branch. */
+    return chunk +
+           (half & -(uint32_t)(map->separators[chunk + half - 1] <= gpa));
+}
+
+static inline const P2PSlot *p2p_chunk_guess(const P2PChunk *chunk,
+                                             uint64_t gpa)
+{
+    return chunk->slots + chunk->ranks[p2p_table_bucket(&chunk->table, gpa)];
+}
+
+static inline const P2PSlot *p2p_slot_step(const P2PSlot *slot, uint32_t more,
+                                           uint64_t gpa)
+{
+    uint32_t half = more - more / 2;
+
+    return slot[half].first <= gpa ? slot + half : slot;
+}
+
+/* Of those that a map with windows has, the chunk that may hold @gpa. */
+static inline const P2PChunk *p2p_map_chunk(const P2PMap *map, uint64_t gpa)
+{
+    uint32_t chunk = p2p_map_guess(map, gpa);
+
+    for (uint32_t more = map->table.more; more > 0; more /= 2) {
+        chunk = p2p_map_step(map, chunk, more, gpa);
+    }
+    return map->chunks[chunk];
+}
+
+/* The last window that begins at or below @gpa, or the slot before them. */
+static inline const P2PSlot *p2p_chunk_slot(const P2PChunk *chunk, uint64_t gpa)
+{
+    const P2PSlot *slot = p2p_chunk_guess(chunk, gpa);
+
+    for (uint32_t more = chunk->table.more; more > 0; more /= 2) {
+        slot = p2p_slot_step(slot, more, gpa);
+    }
+    return slot;
+}
+
+static inline bool p2p_slot_holds(const P2PSlot *slot, uint64_t gpa)
+{
+    return gpa >= slot->first && gpa <= slot->end - 1;
 }
 
 /* --- An initiator ------------------------------------------------------ */
@@ -159,62 +245,47 @@ static inline P2PInitiator p2p_initiator(unsigned number,
     };
 }
 
-/* @rights: of the chunk. */
 static inline unsigned p2p_code(const P2PInitiator *initiator,
-                                const uint16_t *rights, uint32_t info)
+                                const P2PRights *rights)
 {
-    const uint16_t *words = rights + (info >> P2P_INFO_RIGHTS_SHIFT);
-
-    return words[initiator->word] >> initiator->shift & (P2P_CODES - 1);
+    return rights->codes[initiator->word] >> initiator->shift &
+           (P2P_CODES - 1);
 }
-
-static inline uint64_t p2p_place_first(P2PPlace place)
-{
-    return p2p_key_gpa(place.chunk->keys[place.index]);
-}
-
-/* --- map.c ------------------------------------------------------------- */
-
-typedef struct P2PKernels P2PKernels;
-
-/* The last window that begins at or below @addr, if one may hold it. */
-P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
-                        P2PGuestAddr addr);
 
 /* --- kernels.c --------------------------------------------------------- */
+
+#define P2P_BATCH 32
+#define P2P_BATCH_UNIT 2    /* no kernel works on more at once */
+
+/* Where windows and entries lie that are translated in batches. */
+#define P2P_BATCH_END (UINT64_C(1) << 62)
 
 /*
  * The loops that are worth SIMD.  All variants give the same results; the
  * others in the list can be asked for by tests.
  */
-struct P2PKernels {
+typedef struct P2PKernels {
     const char *name;
     bool (*supported)(void);
 
     /*
-     * For each of @n entries, 1 to P2P_BATCH, the last window that begins at
-     * or below its address; P2P_NOWHERE for the last address of all.  @map has
-     * windows.
-     */
-    void (*search)(const P2PMap *map, const P2PGuestVec *in, unsigned n,
-                   P2PPlaces *places);
-
-    /*
-     * Search, and translate entries that each lie in one window, may be
-     * accessed, have equal flags, and are no neighbours on the bus, neither of
-     * each other nor of what ends at the bus address @end.  Returns whether
-     * that is so; if not, @places is all that is of use.
+     * Search for the slots of @n entries, 1 to P2P_BATCH, and translate them if
+     * each lies in one window, may be accessed, has the same flags, and is no
+     * neighbour on the bus, neither of the one before nor of what ends at the
+     * bus address @end.  Returns whether that is so; if not, @slots is all that
+     * is of use.  It may say no to a batch of another size than P2P_BATCH, and
+     * to addresses from P2P_BATCH_END on.  @map has windows.
      */
     bool (*batch)(const P2PMap *map, const P2PInitiator *initiator,
                   const P2PGuestVec *in, unsigned n, uint64_t end,
-                  P2PBusVec *out, P2PPlaces *places);
+                  P2PBusVec *out, const P2PSlot **slots);
 
     /*
      * How many of @n entries, 1 or more, each begin where the one before ends
      * and have the same length and flags.
      */
     size_t (*run)(const P2PGuestVec *in, size_t n);
-};
+} P2PKernels;
 
 /* From the simplest on; ends with a NULL name. */
 extern const P2PKernels p2p_kernels[];

@@ -192,16 +192,19 @@ static uint64_t gather(unsigned word, unsigned code_bit, unsigned first)
            << first;
 }
 
-static void set_rights(uint16_t *rights, const P2PWindow *w)
+static P2PRights rights_of(const P2PWindow *w)
 {
+    P2PRights rights = {
+        .owner = w->owner, .kind = w->kind, .revoked = w->revoked,
+    };
     uint64_t self = w->owner == P2P_NO_OWNER ? 0 : UINT64_C(1) << w->owner;
     uint64_t any = w->readers | w->writers;
 
     if (w->revoked) {
-        return;
+        return rights;
     }
     for (unsigned i = 0; i < P2P_MAX_INITIATORS; i += P2P_CODES_PER_WORD) {
-        rights[i / P2P_CODES_PER_WORD] = w->kind == P2P_WINDOW_RAM
+        rights.codes[i / P2P_CODES_PER_WORD] = w->kind == P2P_WINDOW_RAM
             ? spread(w->readers, i) * P2P_CODE_RAM_READ |
               spread(w->writers, i) * P2P_CODE_RAM_WRITE
             : spread(w->readers, i) * P2P_CODE_IO_READ |
@@ -209,14 +212,15 @@ static void set_rights(uint16_t *rights, const P2PWindow *w)
               spread(w->unrouted & any, i) * P2P_CODE_IO_UNROUTED |
               spread(self & any, i) * P2P_CODE_IO_SELF;
     }
+    return rights;
 }
 
-static void get_masks(P2PWindow *w, const uint16_t *rights)
+static void get_masks(P2PWindow *w, const P2PRights *rights)
 {
     bool ram = w->kind == P2P_WINDOW_RAM;
 
     for (unsigned i = 0; i < P2P_MAX_INITIATORS; i += P2P_CODES_PER_WORD) {
-        unsigned word = rights[i / P2P_CODES_PER_WORD];
+        unsigned word = rights->codes[i / P2P_CODES_PER_WORD];
 
         w->readers |= gather(word, ram ? P2P_CODE_RAM_READ
                                        : P2P_CODE_IO_READ, i);
@@ -260,67 +264,64 @@ static uint32_t rights_index(RightsTable *table, const P2PWindow *w)
     }
 }
 
-/* @rights: index of its first word */
-static uint32_t info_of(const P2PWindow *w, uint32_t rights)
-{
-    uint32_t owner = w->owner == P2P_NO_OWNER ? P2P_INFO_NO_OWNER : w->owner;
-
-    return owner | (w->kind == P2P_WINDOW_IO ? P2P_INFO_IO : 0) |
-           (w->revoked ? P2P_INFO_REVOKED : 0) |
-           rights << P2P_INFO_RIGHTS_SHIFT;
-}
-
 /* From @n windows in ascending order, 1 to P2P_CHUNK_WINDOWS. */
 static P2PChunk *chunk_new(const P2PWindow *windows, uint32_t n)
 {
-    RightsTable table = { .n = 0 };
-    uint32_t rights_at[P2P_CHUNK_WINDOWS];
-    uint32_t n_keys = (n + P2P_NODE_KEYS - 1) & -P2P_NODE_KEYS;
-    size_t rights_size, size;
+    const P2PSlot no_address = { .first = 1, .end = 1 };
+    P2P_UNINITIALIZED RightsTable known;
+    P2P_UNINITIALIZED uint32_t rights_at[P2P_CHUNK_WINDOWS];
+    P2P_UNINITIALIZED uint64_t keys[P2P_CHUNK_WINDOWS];
+    P2PTable table;
     P2PChunk *chunk;
-    P2PSpan *spans;
+    P2PSlot *slots;
     void **hosts;
-    uint32_t *infos;
-    uint16_t *rights;
+    P2PRights *rights;
+    uint16_t *ranks;
+    uint32_t rank = 0;
 
+    known.n = 0;
+    memset(known.hash, 0, sizeof(known.hash));
     for (uint32_t i = 0; i < n; i++) {
-        rights_at[i] = (1 + rights_index(&table, &windows[i])) *
-                       P2P_RIGHTS_WORDS;
+        keys[i] = windows[i].gpa.gpa;
+        rights_at[i] = 1 + rights_index(&known, &windows[i]);
     }
+    p2p_table_choose(&table, keys, n);
 
-    rights_size = (1 + table.n) * P2P_RIGHTS_WORDS * sizeof(rights[0]);
-    size = sizeof(*chunk) + n_keys * sizeof(chunk->keys[0]) +
-           n * (sizeof(spans[0]) + sizeof(hosts[0])) +
-           (n + 1) * sizeof(infos[0]) + rights_size;
-    chunk = alloc_lines(size);
+    chunk = alloc_lines(sizeof(*chunk) + (n + 2) * sizeof(slots[0]) +
+                        (n + 1) * sizeof(hosts[0]) +
+                        (1 + known.n) * sizeof(rights[0]) +
+                        (table.last + 1) * sizeof(ranks[0]));
+    slots = chunk->slots;
+    hosts = (void **)(slots + n + 2);
+    rights = (P2PRights *)(hosts + n + 1);
+    ranks = (uint16_t *)(rights + 1 + known.n);
+
     chunk->refs = 1;
     chunk->n = n;
-    spans = (P2PSpan *)(chunk->keys + n_keys);
-    hosts = (void **)(spans + n);
-    infos = (uint32_t *)(hosts + n);
-    *infos++ = 0;
-    rights = memset(infos + n, 0, rights_size);
-    chunk->spans = spans;
+    chunk->table = table;
+    chunk->ranks = ranks;
     chunk->hosts = hosts;
-    chunk->infos = infos;
-    chunk->rights = rights;
-
-    for (uint32_t i = 0; i < n_keys; i++) {
-        chunk->keys[i] = i < n ? p2p_key(windows[i].gpa.gpa) : P2P_KEY_UNUSED;
+    for (size_t b = 0; b <= table.last; b++) {
+        ranks[b] = p2p_table_rank(&table, keys, n, b, &rank);
     }
-    for (uint32_t i = 0; i < P2P_NODE_KEYS; i++) {
-        uint32_t first = (i + 1) * P2P_NODE_KEYS;
 
-        chunk->root[i] = first < n ? chunk->keys[first] : P2P_KEY_UNUSED;
+    rights[0] = (P2PRights) { .owner = P2P_NO_OWNER };
+    for (uint32_t i = 0; i < known.n; i++) {
+        rights[1 + i] = rights_of(known.windows[i]);
     }
+    slots[0] = slots[n + 1] = no_address;
+    slots[0].rights = slots[n + 1].rights = &rights[0];
+    hosts[0] = NULL;
     for (uint32_t i = 0; i < n; i++) {
-        spans[i].last = last_gpa(&windows[i]);
-        spans[i].delta = windows[i].bus.bus - windows[i].gpa.gpa;
-        hosts[i] = windows[i].host.hva;
-        infos[i] = info_of(&windows[i], rights_at[i]);
-    }
-    for (uint32_t i = 0; i < table.n; i++) {
-        set_rights(rights + (1 + i) * P2P_RIGHTS_WORDS, table.windows[i]);
+        const P2PWindow *w = &windows[i];
+
+        slots[i + 1] = (P2PSlot) {
+            .end = w->gpa.gpa + w->size,
+            .delta = w->bus.bus - w->gpa.gpa,
+            .first = w->gpa.gpa,
+            .rights = &rights[rights_at[i]],
+        };
+        hosts[i + 1] = w->host.hva;
     }
     return chunk;
 }
@@ -333,33 +334,24 @@ static void chunk_unref(P2PChunk *chunk)
 }
 
 /* All but the masks, which cost more, and are those of other windows, too. */
-static P2PWindow chunk_window_bare(const P2PChunk *chunk, uint32_t i)
+static P2PWindow slot_window_bare(const P2PChunk *chunk, const P2PSlot *slot)
 {
-    uint32_t info = chunk->infos[i];
-    uint32_t owner = info & P2P_INFO_OWNER;
-    uint64_t first = p2p_key_gpa(chunk->keys[i]);
-
     return (P2PWindow) {
-        .gpa.gpa = first,
-        .size = chunk->spans[i].last - first + 1,
-        .bus.bus = first + chunk->spans[i].delta,
-        .host.hva = chunk->hosts[i],
-        .owner = owner == P2P_INFO_NO_OWNER ? P2P_NO_OWNER : owner,
-        .kind = info & P2P_INFO_IO ? P2P_WINDOW_IO : P2P_WINDOW_RAM,
-        .revoked = info & P2P_INFO_REVOKED,
+        .gpa.gpa = slot->first,
+        .size = slot->end - slot->first,
+        .bus.bus = slot->first + slot->delta,
+        .host.hva = chunk->hosts[slot - chunk->slots],
+        .owner = slot->rights->owner,
+        .kind = slot->rights->kind,
+        .revoked = slot->rights->revoked,
     };
 }
 
-static const uint16_t *rights_of(const P2PChunk *chunk, uint32_t i)
+static P2PWindow slot_window(const P2PChunk *chunk, const P2PSlot *slot)
 {
-    return chunk->rights + (chunk->infos[i] >> P2P_INFO_RIGHTS_SHIFT);
-}
+    P2PWindow window = slot_window_bare(chunk, slot);
 
-static P2PWindow chunk_window(const P2PChunk *chunk, uint32_t i)
-{
-    P2PWindow window = chunk_window_bare(chunk, i);
-
-    get_masks(&window, rights_of(chunk, i));
+    get_masks(&window, slot->rights);
     return window;
 }
 
@@ -370,17 +362,16 @@ static void chunk_windows(const P2PChunk *chunk, P2PWindow *windows)
     P2PWindow *known[P2P_CHUNK_WINDOWS + 1] = { NULL };
 
     for (uint32_t i = 0; i < chunk->n; i++) {
-        const uint16_t *rights = rights_of(chunk, i);
-        P2PWindow **other = &known[(rights - chunk->rights) /
-                                   P2P_RIGHTS_WORDS];
+        const P2PSlot *slot = &chunk->slots[i + 1];
+        P2PWindow **other = &known[slot->rights - chunk->slots[0].rights];
 
-        windows[i] = chunk_window_bare(chunk, i);
+        windows[i] = slot_window_bare(chunk, slot);
         if (*other) {
             windows[i].readers = (*other)->readers;
             windows[i].writers = (*other)->writers;
             windows[i].unrouted = (*other)->unrouted;
         } else {
-            get_masks(&windows[i], rights);
+            get_masks(&windows[i], slot->rights);
             *other = &windows[i];
         }
     }
@@ -388,57 +379,32 @@ static void chunk_windows(const P2PChunk *chunk, P2PWindow *windows)
 
 /* --- Directory --------------------------------------------------------- */
 
-/* Nodes of inner level @height above the chunks, 0 directly above them. */
-static size_t level_nodes(size_t n_chunks, unsigned height)
+static uint64_t chunk_first(const P2PChunk *chunk)
 {
-    for (unsigned i = 0; i <= height; i++) {
-        n_chunks = (n_chunks + P2P_FAN_OUT - 1) / P2P_FAN_OUT;
-    }
-    return n_chunks;
-}
-
-/* Chunks below one child of a node at @height. */
-static size_t child_chunks(unsigned height)
-{
-    size_t chunks = 1;
-
-    while (height--) {
-        chunks *= P2P_FAN_OUT;
-    }
-    return chunks;
+    return chunk->slots[1].first;
 }
 
 static void build_directory(P2PMap *map)
 {
-    size_t nodes = 0;
-    int64_t *next;
+    static const uint32_t only_chunk[] = { 0 };
+    size_t n = map->n_chunks - 1;
+    uint32_t *ranks;
+    uint32_t rank = 0;
 
-    map->levels = 0;
-    if (map->n_chunks > 1) {
-        do {
-            nodes += level_nodes(map->n_chunks, map->levels++);
-        } while (level_nodes(map->n_chunks, map->levels - 1) > 1);
-    }
-    if (!nodes) {
+    if (map->n_chunks < 2) {
+        map->ranks = only_chunk;
         return;
     }
-
-    map->separators = alloc_lines(nodes * P2P_NODE_KEYS * sizeof(int64_t));
-    next = map->separators;
-    for (unsigned l = 0; l < map->levels; l++) {
-        unsigned height = map->levels - 1 - l;
-        size_t step = child_chunks(height);
-        size_t keys = level_nodes(map->n_chunks, height) * P2P_NODE_KEYS;
-
-        map->level[l] = next;
-        for (size_t i = 0; i < keys; i++) {
-            /* The first child of each node has no separator. */
-            size_t child = i / P2P_NODE_KEYS * P2P_FAN_OUT +
-                           i % P2P_NODE_KEYS + 1;
-
-            *next++ = child < (map->n_chunks + step - 1) / step
-                      ? map->chunks[child * step]->keys[0] : P2P_KEY_UNUSED;
-        }
+    map->separators = alloc_lines(n * sizeof(map->separators[0]) +
+                                  P2P_TABLE_BUCKETS(n) * sizeof(ranks[0]));
+    ranks = (uint32_t *)(map->separators + n);
+    map->ranks = ranks;
+    for (size_t i = 0; i < n; i++) {
+        map->separators[i] = chunk_first(map->chunks[i + 1]);
+    }
+    p2p_table_choose(&map->table, map->separators, n);
+    for (size_t b = 0; b <= map->table.last; b++) {
+        ranks[b] = p2p_table_rank(&map->table, map->separators, n, b, &rank);
     }
 }
 
@@ -515,7 +481,7 @@ static bool merge(Build *build, const P2PMap *map, GError **error)
         P2PChunk *chunk = map->chunks[i];
         bool at_end = i + 1 == map->n_chunks;
         uint64_t last = at_end ? UINT64_MAX
-                               : p2p_key_gpa(map->chunks[i + 1]->keys[0]) - 1;
+                               : chunk_first(map->chunks[i + 1]) - 1;
 
         if (!build->pending->len &&
             !(build->n_add && build->add->gpa.gpa <= last) &&
@@ -538,25 +504,23 @@ static bool merge(Build *build, const P2PMap *map, GError **error)
 
 static bool check_overlap(const GPtrArray *chunks, GError **error)
 {
-    const P2PChunk *before = NULL;
+    const P2PSlot *before = NULL;   /* of the chunk before, the last one */
 
     for (guint i = 0; i < chunks->len; i++) {
         P2PChunk *chunk = g_ptr_array_index(chunks, i);
         /* One that others have, too, was checked when it was new. */
         uint32_t n = g_atomic_int_get(&chunk->refs) == 1 ? chunk->n : 1;
 
-        for (uint32_t j = 0; j < n; j++) {
-            const P2PChunk *b = j ? chunk : before;
-            uint32_t k = j ? j - 1 : before ? before->n - 1 : 0;
+        for (uint32_t j = 1; j <= n; j++) {
+            const P2PSlot *slot = &chunk->slots[j];
+            const P2PSlot *b = j > 1 ? slot - 1 : before;
 
-            if (b && !check_neighbours(p2p_key_gpa(b->keys[k]),
-                                       b->spans[k].last,
-                                       p2p_key_gpa(chunk->keys[j]),
-                                       chunk->spans[j].last, error)) {
+            if (b && !check_neighbours(b->first, b->end - 1, slot->first,
+                                       slot->end - 1, error)) {
                 return false;
             }
         }
-        before = chunk;
+        before = &chunk->slots[chunk->n];
     }
     return true;
 }
@@ -570,7 +534,10 @@ static P2PMap *map_of_chunks(GPtrArray *chunks, uint64_t cpu_initiators)
     map->cpu_initiators = cpu_initiators;
     map->n_chunks = chunks->len;
     for (guint i = 0; i < chunks->len; i++) {
-        map->n += ((P2PChunk *)g_ptr_array_index(chunks, i))->n;
+        const P2PChunk *chunk = g_ptr_array_index(chunks, i);
+
+        map->n += chunk->n;
+        map->most |= chunk->table.more;
     }
     map->chunks = (P2PChunk **)g_ptr_array_free(chunks, false);
     build_directory(map);
@@ -653,40 +620,22 @@ P2PWindow p2p_map_window(const P2PMap *map, size_t i)
         i -= (*chunk)->n;
         chunk++;
     }
-    return chunk_window(*chunk, i);
-}
-
-P2PPlace p2p_map_locate(const P2PKernels *kernels, const P2PMap *map,
-                        P2PGuestAddr addr)
-{
-    const P2PGuestVec entry = { .addr = addr };
-    P2PPlace place = { .index = P2P_NOWHERE };
-    P2P_UNINITIALIZED P2PPlaces found;
-
-    if (!map->n) {
-        return place;
-    }
-    kernels->search(map, &entry, 1, &found);
-    place = p2p_place(&found, 0);
-    if (addr.gpa == UINT64_MAX) {
-        /* The kernels do not tell a window that begins here. */
-        P2PChunk *chunk = map->chunks[map->n_chunks - 1];
-
-        if (chunk->spans[chunk->n - 1].last == UINT64_MAX) {
-            place = (P2PPlace) { chunk, chunk->n - 1 };
-        }
-    }
-    return place;
+    return slot_window(*chunk, &(*chunk)->slots[i + 1]);
 }
 
 bool p2p_map_find(const P2PMap *map, P2PGuestAddr addr, P2PWindow *window)
 {
-    P2PPlace place = p2p_map_locate(p2p_kernels_best(), map, addr);
+    const P2PChunk *chunk;
+    const P2PSlot *slot;
 
-    if (place.index == P2P_NOWHERE ||
-        addr.gpa > place.chunk->spans[place.index].last) {
+    if (!map->n) {
         return false;
     }
-    *window = chunk_window(place.chunk, place.index);
+    chunk = p2p_map_chunk(map, addr.gpa);
+    slot = p2p_chunk_slot(chunk, addr.gpa);
+    if (!p2p_slot_holds(slot, addr.gpa)) {
+        return false;
+    }
+    *window = slot_window(chunk, slot);
     return true;
 }

@@ -68,9 +68,9 @@ static P2PInitiator initiator_of(const P2PMap *map, unsigned number)
 
 /* A window, and its verdict. */
 typedef struct Cursor {
-    P2PPlace place;
+    const P2PSlot *slot;    /* NULL: no window yet */
     uint64_t first;
-    uint64_t last;          /* below first: no window yet */
+    uint64_t last;          /* below first: no window */
     uint64_t delta;
     P2PVerdict verdict;
 } Cursor;
@@ -78,16 +78,13 @@ typedef struct Cursor {
 static const Cursor no_window = { .first = 1 };
 
 static inline void cursor_set(Cursor *c, const P2PInitiator *initiator,
-                              P2PPlace place)
+                              const P2PSlot *slot)
 {
-    const P2PChunk *chunk = place.chunk;
-
-    c->place = place;
-    c->first = p2p_place_first(place);
-    c->last = chunk->spans[place.index].last;
-    c->delta = chunk->spans[place.index].delta;
-    c->verdict = initiator->verdicts[
-        p2p_code(initiator, chunk->rights, chunk->infos[place.index])];
+    c->slot = slot;
+    c->first = slot->first;
+    c->last = slot->end - 1;
+    c->delta = slot->delta;
+    c->verdict = initiator->verdicts[p2p_code(initiator, slot->rights)];
 }
 
 static inline bool cursor_holds(const Cursor *c, uint64_t gpa)
@@ -114,7 +111,7 @@ static P2PFaultReason cursor_refusal(const Cursor *c, uint32_t flags)
 {
     uint32_t allowed = c->verdict.allowed;
 
-    if (c->place.chunk->infos[c->place.index] & P2P_INFO_REVOKED) {
+    if (c->slot->rights->revoked) {
         return P2P_FAULT_REVOKED;
     }
     if (!(allowed & (CAN_READ | CAN_WRITE))) {
@@ -178,25 +175,22 @@ typedef struct Walk {
 /* Move the cursor to the window that holds @gpa; false: none does. */
 static bool seek(Walk *walk, uint64_t gpa)
 {
-    P2PPlace place = walk->cursor.place;
+    Cursor *c = &walk->cursor;
 
-    if (cursor_holds(&walk->cursor, gpa)) {
+    if (cursor_holds(c, gpa)) {
         return true;
     }
     /* What goes on behind a window most likely does in the next one. */
-    if (place.chunk && ++place.index < place.chunk->n) {
-        cursor_set(&walk->cursor, &walk->initiator, place);
-        if (cursor_holds(&walk->cursor, gpa)) {
-            return true;
-        }
+    if (c->slot && p2p_slot_holds(c->slot + 1, gpa)) {
+        cursor_set(c, &walk->initiator, c->slot + 1);
+        return true;
     }
-    place = p2p_map_locate(walk->kernels, walk->map, (P2PGuestAddr) { gpa });
-    if (place.index == P2P_NOWHERE) {
-        walk->cursor = no_window;
+    if (!walk->map->n) {
         return false;
     }
-    cursor_set(&walk->cursor, &walk->initiator, place);
-    return cursor_holds(&walk->cursor, gpa);
+    cursor_set(c, &walk->initiator,
+               p2p_chunk_slot(p2p_map_chunk(walk->map, gpa), gpa));
+    return cursor_holds(c, gpa);
 }
 
 /* What lies in the cursor's window, and is allowed to. */
@@ -338,46 +332,34 @@ static size_t translate_near(Walk *walk, const P2PGuestVec *in, size_t n,
     return i;
 }
 
-/*
- * A batch that the kernel can translate at once; false: it cannot, and @places
- * is all there is.
- */
+/* A batch that the kernel can translate at once; false: it cannot. */
 static bool append_batch(Walk *walk, const P2PGuestVec *in, unsigned n,
-                         P2PPlaces *places)
+                         const P2PSlot **slots)
 {
     Result *r = &walk->result;
     uint64_t end = r->last.addr.bus + r->last.len;
-    P2PBusVec *out;
-    P2PPlace last;
+    P2PBusVec *out = r->out + r->used;
 
-    if (r->used + n > r->room) {
-        walk->kernels->search(walk->map, in, n, places);
-        return false;
-    }
-    out = r->out + r->used;
     if (!walk->kernels->batch(walk->map, &walk->initiator, in, n, end, out,
-                              places)) {
+                              slots)) {
         return false;
     }
     r->used += n;
     /* Not a copy of out[n - 1]: that would have to wait for it. */
-    last = p2p_place(places, n - 1);
-    r->last.addr.bus = in[n - 1].addr.gpa +
-                       last.chunk->spans[last.index].delta;
+    r->last.addr.bus = in[n - 1].addr.gpa + slots[n - 1]->delta;
     r->last.len = in[n - 1].len;
     r->last.flags = out[n - 1].flags;
     r->join = in[0].flags & P2P_VEC_NO_MERGE ? 0 : r->last.flags;
     return true;
 }
 
-/* Whether entries seem to lie in the window of the one before. */
-static bool mostly_near(const P2PPlaces *places)
+/* Whether entries seem to lie in the window of the one before: a guess. */
+static bool mostly_near(const P2PSlot *const *slots)
 {
     unsigned near = 0;
 
-    /* Some of them, and not whether they are in the same chunk: a guess. */
     for (unsigned i = 0; i < P2P_BATCH; i += 4) {
-        near += places->index[i] == places->index[i + 1];
+        near += slots[i] == slots[i + 1];
     }
     return near > P2P_BATCH / 8;
 }
@@ -392,24 +374,24 @@ static size_t translate_far(Walk *walk, const P2PGuestVec *in, size_t n,
     size_t i = 0;
 
     while (i < n) {
-        P2P_UNINITIALIZED P2PPlaces places;
+        P2P_UNINITIALIZED const P2PSlot *slots[P2P_BATCH];
         unsigned batch = MIN(n - i, P2P_BATCH);
+        bool room;
 
         if (batch > P2P_BATCH_UNIT) {
             batch -= batch % P2P_BATCH_UNIT;
         }
-        if (append_batch(walk, &in[i], batch, &places)) {
+        room = walk->result.used + batch <= walk->result.room;
+        if (room && append_batch(walk, &in[i], batch, slots)) {
             i += batch;
-            if (batch == P2P_BATCH && mostly_near(&places)) {
+            if (batch == P2P_BATCH && mostly_near(slots)) {
                 return i;
             }
             continue;
         }
         for (unsigned j = 0; j < batch; j++, i++) {
-            P2PPlace place = p2p_place(&places, j);
-
-            if (place.index != P2P_NOWHERE) {
-                cursor_set(&walk->cursor, &walk->initiator, place);
+            if (room) {
+                cursor_set(&walk->cursor, &walk->initiator, slots[j]);
             }
             *reason = translate_entry(walk, &in[i], rest);
             if (*reason != P2P_FAULT_NONE) {
@@ -488,7 +470,8 @@ int p2p_map_cpu_access(const P2PMap *map, unsigned initiator,
     };
     P2PFaultReason reason;
     P2PGuestVec rest;
-    P2PPlace first;
+    const P2PChunk *chunk;
+    const P2PSlot *first;
     char *hva;
 
     if (initiator >= P2P_MAX_INITIATORS) {
@@ -502,16 +485,17 @@ int p2p_map_cpu_access(const P2PMap *map, unsigned initiator,
         return fail(fault, 0, rest.addr, reason);
     }
 
-    first = p2p_map_locate(walk.kernels, map, entry->addr);
-    hva = first.chunk->hosts[first.index];
+    chunk = p2p_map_chunk(map, entry->addr.gpa);
+    first = p2p_chunk_slot(chunk, entry->addr.gpa);
+    hva = chunk->hosts[first - chunk->slots];
     if (!hva) {
         return fail(fault, 0, entry->addr, P2P_FAULT_NOT_MAPPABLE);
     }
-    if (p2p_place_first(first) != walk.cursor.first) {
-        P2PGuestAddr end = { first.chunk->spans[first.index].last + 1 };
+    if (first->first != walk.cursor.first) {
+        P2PGuestAddr end = { first->end };
 
         return fail(fault, 0, end, P2P_FAULT_SPLIT);
     }
-    host->hva = hva + (entry->addr.gpa - p2p_place_first(first));
+    host->hva = hva + (entry->addr.gpa - first->first);
     return 0;
 }
