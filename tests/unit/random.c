@@ -119,17 +119,23 @@ void random_window(P2PWindow *w, const P2PWindow *before)
 
 void random_windows(P2PWindow *ws, size_t n)
 {
+    /* Of the same size, in which case a gap before each is, too; or 0 */
+    uint64_t size = one_in(4) ? UINT64_C(1) << random_below(24) : 0;
+    uint64_t gap = random_below(4) * size;
     uint64_t end = 0;
     uint64_t base;
 
     memset(ws, 0, n * sizeof(*ws));
     for (size_t i = 0; i < n; i++) {
-        ws[i].gpa.gpa = end + (i ? random_gap() : 0);
-        ws[i].size = random_size();
+        ws[i].gpa.gpa = end + (size ? gap : i ? random_gap() : 0);
+        ws[i].size = size ?: random_size();
         end = ws[i].gpa.gpa + ws[i].size;
         random_window(&ws[i], i ? &ws[i - 1] : NULL);
     }
-    base = n == 0 || one_in(3) ? 0 : one_in(2) ? -end : random_below(-end);
+    base = n == 0 || one_in(2) ? 0 : one_in(2) ? -end : random_below(-end);
+    if (size) {
+        base &= -size;
+    }
     for (size_t i = 0; i < n; i++) {
         ws[i].gpa.gpa += base;
     }

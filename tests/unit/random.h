@@ -30,7 +30,7 @@ void random_window(P2PWindow *w, const P2PWindow *before);
 
 /*
  * @n windows in ascending order that do not overlap, at the bottom of the
- * address space, at its top, or in between.
+ * address space, at its top, or in between; some regular, others not.
  */
 void random_windows(P2PWindow *ws, size_t n);
 

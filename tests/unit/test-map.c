@@ -140,6 +140,87 @@ static void test_largest_window(void)
     assert_found(high_map, UINT64_MAX, 0);
 }
 
+/* --- Layouts that are searched in different ways --- */
+
+typedef enum Layout {
+    LOW,
+    ABOVE_4G,
+    ODD,
+    TOP,
+    AS_GUEST,   /* RAM, BARs below 4 GiB, RAM above, and BARs far above */
+    UNEVEN,     /* of 16, each twice as far from the first as the one before */
+    LAYOUTS
+} Layout;
+
+static uint64_t place(Layout layout, unsigned i, unsigned n)
+{
+    switch (layout) {
+    case ABOVE_4G:
+        return (UINT64_C(1) << 32) + i * UINT64_C(0x200000);
+    case ODD:
+        return 0x1003 + i * UINT64_C(0x3007);
+    case TOP:
+        return -((n - i) * UINT64_C(0x1000));
+    case AS_GUEST:
+        return i == 0 ? 0
+             : i <= n / 4 ? 0xc0000000 + i * UINT64_C(0x4000)
+             : i == n / 4 + 1 ? UINT64_C(1) << 32
+             : (UINT64_C(1) << 45) + i * UINT64_C(0x1000000);
+    case UNEVEN:
+        return (uint64_t)(i / 16) << 40 | UINT64_C(0x1000) << i % 16;
+    default:
+        return i * UINT64_C(0x2000);
+    }
+}
+
+static void check_layout(Layout layout, unsigned n)
+{
+    g_autofree P2PWindow *windows = g_new(P2PWindow, n);
+    g_autoptr(P2PMap) map = NULL;
+
+    for (unsigned i = 0; i < n; i++) {
+        windows[i] = ram_window(place(layout, i, n), 0x1000, i * 0x1000);
+    }
+    map = p2p_map_new(windows, n, 0, NULL);
+    g_assert_nonnull(map);
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t first = windows[i].gpa.gpa;
+        uint64_t last = first + 0xfff;
+        bool after = i > 0 && first == windows[i - 1].gpa.gpa + 0x1000;
+        bool before = i + 1 < n && last + 1 == windows[i + 1].gpa.gpa;
+
+        assert_found(map, first, i);
+        assert_found(map, first + 0x800, i);
+        assert_found(map, last, i);
+        if (first > 0) {
+            assert_found(map, first - 1, after ? (int)i - 1 : -1);
+        }
+        if (last < UINT64_MAX) {
+            assert_found(map, last + 1, before ? (int)i + 1 : -1);
+        }
+    }
+    if (windows[0].gpa.gpa > 0) {
+        assert_found(map, 0, -1);
+    }
+    if (windows[n - 1].gpa.gpa < UINT64_MAX - 0xfff) {
+        assert_found(map, UINT64_MAX, -1);
+        assert_found(map, UINT64_MAX - 0xfff, -1);
+    }
+}
+
+static void test_layouts(void)
+{
+    static const unsigned sizes[] = {
+        1, 2, 3, 16, 17, 64, 511, 512, 513, 3000
+    };
+
+    for (Layout layout = 0; layout < LAYOUTS; layout++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+            check_layout(layout, sizes[i]);
+        }
+    }
+}
+
 static void test_invalid(void)
 {
     P2PWindow w = ram_window(0x1000, 0, 0);
@@ -273,6 +354,7 @@ int main(int argc, char **argv)
     g_test_add_func("/map/sorted-copy", test_sorted_copy);
     g_test_add_func("/map/find", test_find);
     g_test_add_func("/map/largest-window", test_largest_window);
+    g_test_add_func("/map/layouts", test_layouts);
     g_test_add_func("/map/invalid", test_invalid);
     g_test_add_func("/map/invalid-among-valid", test_invalid_among_valid);
     g_test_add_func("/map/overlap", test_overlap);
