@@ -97,7 +97,7 @@ typedef enum P2PMapError {
  *     windows hold the same guest physical address
  *
  * Returns the map, to be freed with p2p_map_free(), or NULL. No window at all
- * is a valid map. The time is linear in @n. A window costs 37 bytes, and 32
+ * is a valid map. The time is linear in @n. A window costs 45 bytes, and 36
  * more if its masks are those of no other window near by.
  */
 P2PMap *p2p_map_new(const P2PWindow *windows, size_t n,
@@ -114,7 +114,7 @@ P2PMap *p2p_map_new(const P2PWindow *windows, size_t n,
  *     begins at an address of @remove, or it is there twice
  *
  * Returns the new map, to be freed with p2p_map_free(), or NULL. The time is
- * that of the changes and of 1/270 of the windows. Threads may change, read
+ * that of the changes and of 1/512 of the windows. Threads may change, read
  * and free maps that share windows at the same time.
  */
 P2PMap *p2p_map_change(const P2PMap *map,
