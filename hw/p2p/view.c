@@ -10,7 +10,6 @@
 #include "qemu/osdep.h"
 #include "qapi/qapi-events-p2p.h"
 #include "qemu/error-report.h"
-#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/range.h"
 #include "hw/boards.h"
@@ -53,13 +52,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(P2PView, P2P_VIEW)
  * The owner of its regions: FlatViews that were made of them may live on when
  * the view has been freed.
  */
-/* An access that was refused. */
-typedef struct P2PViewFault {
-    hwaddr gpa;
-    bool write;
-    P2PFaultReason reason;
-} P2PViewFault;
-
 struct P2PView {
     Object parent_obj;
 
@@ -71,7 +63,6 @@ struct P2PView {
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
     GHashTable *by_gpa;     /* gpa -> slice that is not gone */
-    P2PViewFault *untold;   /* the last fault in another thread; atomic */
     QTAILQ_ENTRY(P2PView) next;
 };
 
@@ -540,47 +531,6 @@ int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container)
 
 /* --- Faults of device models ------------------------------------------- */
 
-static void p2p_view_send_fault(P2PView *view, const P2PViewFault *fault)
-{
-    if (view->member) {
-        qapi_event_send_p2p_fault(p2p_device_name(view->member->dev),
-                                  fault->gpa, fault->write,
-                                  p2p_fault_reason_str(fault->reason));
-    }
-}
-
-static void p2p_view_tell_untold(void *opaque)
-{
-    P2PView *view = opaque;
-    g_autofree P2PViewFault *fault = qatomic_xchg(&view->untold, NULL);
-
-    p2p_view_send_fault(view, fault);
-    object_unref(OBJECT(view));
-}
-
-/*
- * The monitor expects that whoever sends an event that it limits has the BQL.
- * Other threads leave the event to the main loop: the last one, for a guest
- * causes as many as it likes.
- */
-static void p2p_view_tell(P2PView *view, const P2PViewFault *fault)
-{
-    P2PViewFault *before;
-
-    if (bql_locked()) {
-        p2p_view_send_fault(view, fault);
-        return;
-    }
-    before = qatomic_xchg(&view->untold, g_memdup2(fault, sizeof(*fault)));
-    if (before) {
-        g_free(before);
-    } else {
-        object_ref(OBJECT(view));
-        aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_view_tell_untold,
-                                view);
-    }
-}
-
 MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
 {
     P2PMember *member = view->member;
@@ -589,24 +539,25 @@ MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
         .flags = write ? P2P_VEC_WRITE : P2P_VEC_READ,
     };
     P2PFault fault = { .reason = P2P_FAULT_UNMAPPED };
-    P2PViewFault told = { .gpa = gpa, .write = write };
     P2PBusVec out;
     P2PMapSnapshot *snapshot;
+    const char *name;
     size_t room = 1;
 
     if (!member) {
         return MEMTX_DECODE_ERROR;
     }
+    name = p2p_device_name(member->dev);
     RCU_READ_LOCK_GUARD();
     snapshot = qatomic_rcu_read(&view->group->snapshot);
     if (snapshot) {
         p2p_translate(snapshot->map, member->index, &entry, 1, &out, &room,
                       &fault);
     }
-    trace_p2p_view_fault(p2p_device_name(member->dev), gpa, write,
+    trace_p2p_view_fault(name, gpa, write,
                          p2p_fault_reason_str(fault.reason));
-    told.reason = fault.reason;
-    p2p_view_tell(view, &told);
+    qapi_event_send_p2p_fault(name, gpa, write,
+                              p2p_fault_reason_str(fault.reason));
     return MEMTX_DECODE_ERROR;
 }
 

@@ -24,9 +24,9 @@ P2PBlockTransfer(BdrvChild *child, int64_t offset, int64_t bytes,
 
 /*
  * NULL until the first p2p-group: programs that have block devices but no
- * machine have no other half of this.
+ * machine have no other half of this.  Weak: defined wherever it is seen.
  */
-extern P2PBlockTransfer *p2p_block_transfer;
+__attribute__((weak)) P2PBlockTransfer *p2p_block_transfer;
 
 static inline int coroutine_fn GRAPH_RDLOCK
 p2p_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
