@@ -11,6 +11,7 @@
 #include "qemu/units.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "nvme-driver.h"
+#include "shared-ram.h"
 
 #define BLOCK     512u
 #define DISK_SIZE (8 * MiB)
@@ -18,6 +19,7 @@
 
 /* Guest physical addresses */
 #define DRIVER_RAM  (1 * MiB)
+#define QUEUE_RAM   (2 * MiB)
 #define DATA        (16 * MiB)
 #define DATA_SIZE   (16 * MiB)
 #define REGISTERS   (64 * GiB)
@@ -239,6 +241,64 @@ static void test_many_commands(void)
     machine_end(&m);
 }
 
+/* Rings @q, and waits for @n commands; returns a status that is no success. */
+static int ring_and_reap(QNvmeQueue *q, unsigned n)
+{
+    gint64 end = g_get_monotonic_time() + QNVME_TIMEOUT_S * G_USEC_PER_SEC;
+    int status = QNVME_SUCCESS;
+
+    qnvme_queue_ring(q);
+    for (unsigned ended = 0; ended < n; ) {
+        ended += qnvme_queue_reap(q, &status);
+        g_assert_cmpuint(ended, <=, n);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(100);
+    }
+    return status;
+}
+
+/* As many as the queue takes at a time, and more than it has entries. */
+static void test_queue(void)
+{
+    enum { DEPTH = 8, ROUNDS = 5, LEN = 65536 };
+    SharedRam ram;
+    g_autofree char *ram_options = NULL, *options = NULL;
+    g_autofree QNvmeQueue *q = NULL;
+    g_autoptr(GError) error = NULL;
+    P2PBusVec vec = entry(DATA, LEN);
+    Machine m = {};
+
+    shared_ram_new(&ram, 64 * MiB);
+    ram_options = shared_ram_options(&ram);
+    options = g_strdup_printf("-machine memory-backend=ram %s", ram_options);
+    machine_start(&m, options, "addr=4,mdts=7");
+    machine_drive(&m, 0, 4 << 3, REGISTERS);
+    q = qnvme_queue_new(m.nvme, (P2PGuestAddr) { QUEUE_RAM },
+                        ram.hva + QUEUE_RAM, DEPTH, &error);
+    g_assert_no_error(error);
+
+    for (unsigned i = 0; i < ROUNDS * DEPTH; ) {
+        do {
+            vec = entry(DATA + i * LEN, LEN);
+            g_assert_cmpint(qnvme_queue_add(q, QNVME_READ, 3 * i, &vec, 1),
+                            ==, 0);
+        } while (++i % DEPTH);
+        g_assert_cmpint(qnvme_queue_add(q, QNVME_READ, 0, &vec, 1), ==,
+                        -EAGAIN);
+        g_assert_cmphex(ring_and_reap(q, DEPTH), ==, QNVME_SUCCESS);
+    }
+    for (unsigned i = 0; i < ROUNDS * DEPTH; i++) {
+        expect_disk_words(ram.hva + DATA + i * LEN, LEN, 3 * i * BLOCK);
+    }
+
+    g_assert_cmpint(qnvme_queue_add(q, QNVME_READ, DISK_SIZE / BLOCK, &vec, 1),
+                    ==, 0);
+    g_assert_cmpint(qnvme_queue_add(q, QNVME_READ, 0, &vec, 1), ==, 0);
+    g_assert_cmphex(ring_and_reap(q, 2), ==, QNVME_LBA_OUT_OF_RANGE);
+    machine_end(&m);
+    shared_ram_free(&ram);
+}
+
 /* The status is told, and the next command works. */
 static void test_errors(void)
 {
@@ -391,6 +451,7 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/nvme/long-lists", test_long_lists);
     qtest_add_func("p2p/nvme/scattered", test_scattered);
     qtest_add_func("p2p/nvme/many-commands", test_many_commands);
+    qtest_add_func("p2p/nvme/queue", test_queue);
     qtest_add_func("p2p/nvme/errors", test_errors);
     qtest_add_func("p2p/nvme/prps", test_prps);
     qtest_add_func("p2p/nvme/cmb", test_cmb);
