@@ -9,7 +9,7 @@
 #include <time.h>
 #include "bench.h"
 
-/* A turn is this long at least: far more than the clock's unit. */
+/* Far more than the clock's unit */
 #define TURN_SECONDS 8e-3
 
 double bench_now(void)
@@ -28,29 +28,32 @@ static double turn(BenchSide *side, unsigned times)
     return seconds < 0 ? bench_now() - start : seconds;
 }
 
-/* How often the work fits into a turn. */
-static unsigned calibrate(BenchSide *side)
+/* How often the work fits into a turn of @least seconds. */
+static unsigned calibrate(BenchSide *side, double least)
 {
     unsigned times = 1;
     double seconds;
 
     turn(side, 1);
-    while ((seconds = turn(side, times)) < TURN_SECONDS) {
-        double factor = TURN_SECONDS / MAX(seconds, 1e-7) * 1.2;
+    while ((seconds = turn(side, times)) < least) {
+        double factor = least / MAX(seconds, 1e-7) * 1.2;
 
         times = MAX(times * MIN(factor, 100), times + 1);
     }
     return times;
 }
 
-void bench_measure(BenchSide *sides, unsigned n, double items)
+void bench_measure_rounds(BenchSide *sides, unsigned n, double items,
+                          unsigned rounds, double seconds)
 {
     g_autofree unsigned *times = g_new(unsigned, n);
 
+    g_assert_cmpuint(rounds, <=, BENCH_MAX_ROUNDS);
     for (unsigned i = 0; i < n; i++) {
-        times[i] = calibrate(&sides[i]);
+        times[i] = calibrate(&sides[i], seconds);
+        sides[i].rounds = rounds;
     }
-    for (unsigned round = 0; round < BENCH_ROUNDS; round++) {
+    for (unsigned round = 0; round < rounds; round++) {
         for (unsigned i = 0; i < n; i++) {
             /* Nobody always comes after the same one. */
             unsigned side = round % 2 ? n - 1 - i : i;
@@ -59,6 +62,19 @@ void bench_measure(BenchSide *sides, unsigned n, double items)
                                     times[side] / items;
         }
     }
+}
+
+void bench_measure(BenchSide *sides, unsigned n, double items)
+{
+    bench_measure_rounds(sides, n, items, BENCH_ROUNDS, TURN_SECONDS);
+}
+
+void bench_add_rounds(BenchSide *side, const BenchSide *more)
+{
+    g_assert_cmpuint(side->rounds + more->rounds, <=, BENCH_MAX_ROUNDS);
+    memcpy(side->ns + side->rounds, more->ns,
+           more->rounds * sizeof(more->ns[0]));
+    side->rounds += more->rounds;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -77,25 +93,25 @@ double bench_median(double *values, unsigned n)
 
 double bench_ns(const BenchSide *side)
 {
-    double ns[BENCH_ROUNDS];
+    double ns[BENCH_MAX_ROUNDS];
 
     memcpy(ns, side->ns, sizeof(ns));
-    return bench_median(ns, BENCH_ROUNDS);
+    return bench_median(ns, side->rounds);
 }
 
-/* In ascending order; returns the median. */
+/* In ascending order; returns the median. Both had as many rounds. */
 static double round_ratios(const BenchSide *a, const BenchSide *b,
                            double *ratio)
 {
-    for (unsigned i = 0; i < BENCH_ROUNDS; i++) {
+    for (unsigned i = 0; i < a->rounds; i++) {
         ratio[i] = a->ns[i] / b->ns[i];
     }
-    return bench_median(ratio, BENCH_ROUNDS);
+    return bench_median(ratio, a->rounds);
 }
 
 double bench_ratio(const BenchSide *a, const BenchSide *b)
 {
-    double ratio[BENCH_ROUNDS];
+    double ratio[BENCH_MAX_ROUNDS];
 
     return round_ratios(a, b, ratio);
 }
@@ -103,11 +119,11 @@ double bench_ratio(const BenchSide *a, const BenchSide *b)
 char *bench_ratio_note(const BenchSide *a, const BenchSide *b,
                        const char *note)
 {
-    double ratio[BENCH_ROUNDS];
+    double ratio[BENCH_MAX_ROUNDS];
 
     round_ratios(a, b, ratio);
     return g_strdup_printf("%s; rounds %.3g to %.3g", note, ratio[0],
-                           ratio[BENCH_ROUNDS - 1]);
+                           ratio[a->rounds - 1]);
 }
 
 /* What is printed here is of our own making: nothing in it needs escapes. */

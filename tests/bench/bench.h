@@ -16,6 +16,7 @@
 #include <glib.h>
 
 #define BENCH_ROUNDS 11
+#define BENCH_MAX_ROUNDS 41
 
 typedef struct BenchSide {
     const char *name;
@@ -26,7 +27,8 @@ typedef struct BenchSide {
     double (*run)(void *opaque, unsigned times);
     void *opaque;
     /* Written by bench_measure(): nanoseconds for each item in each round. */
-    double ns[BENCH_ROUNDS];
+    double ns[BENCH_MAX_ROUNDS];
+    unsigned rounds;
 } BenchSide;
 
 /*
@@ -35,6 +37,16 @@ typedef struct BenchSide {
  * @items: how many items one time of the work has
  */
 void bench_measure(BenchSide *sides, unsigned n, double items);
+
+/*
+ * bench_measure_rounds: the same, with @rounds instead of BENCH_ROUNDS, and
+ * turns of @seconds at least.
+ */
+void bench_measure_rounds(BenchSide *sides, unsigned n, double items,
+                          unsigned rounds, double seconds);
+
+/* bench_add_rounds: those of @more, which was measured later, to @side's. */
+void bench_add_rounds(BenchSide *side, const BenchSide *more);
 
 /* The median over the rounds: of the times, of the times of @a over @b's. */
 double bench_ns(const BenchSide *side);
