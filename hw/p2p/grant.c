@@ -11,12 +11,6 @@
 #include "hw/p2p/internal.h"
 #include "trace.h"
 
-/*
- * A guest can make a grant come and go as fast as it writes to a register;
- * the last state is always told, the ones before at most once in this time.
- */
-#define P2P_TELL_INTERVAL_MS 1000
-
 const void *p2p_member_container(P2PMember *member)
 {
     return member->passthrough ? p2p_vfio_container(member->dev)

@@ -415,6 +415,13 @@ void p2p_grants_tell_pending(void *group);
 
 /* Monitor events keep their times by it, as in the rest of QEMU. */
 QEMUClockType p2p_event_clock(void);
+
+/*
+ * A guest can make a grant come and go, and a device model fault, as fast as it
+ * writes to a register.  The last state of a grant is always told, the ones
+ * before, and the faults of a member, at most once in this time.
+ */
+#define P2P_TELL_INTERVAL_MS 1000
 void p2p_grant_clear(P2PGrant *grant);
 
 /* @window is no longer shared: tell what ends with it, and @why. */

@@ -306,16 +306,28 @@ static P2PMappingState p2p_transfer_state(P2PTransfer *t)
 }
 
 /*
- * The file may end in the last sector, which is then filled up with zeros, by
- * QEMU: where the kernel copies up to.
+ * Whether the request goes beyond the end of a file that ends within a sector:
+ * what is missing of the sector, QEMU fills up with zeros itself.
  */
-static int64_t p2p_kernel_copy_end(BlockDriverState *bs)
+static bool coroutine_fn GRAPH_RDLOCK p2p_transfer_beyond_file(P2PTransfer *t)
 {
-    return (bs->total_sectors - 1) * BDRV_SECTOR_SIZE;
+    BlockDriverState *bs = t->child->bs;
+
+    if (t->offset + t->bytes <= (bs->total_sectors - 1) * BDRV_SECTOR_SIZE) {
+        return false;
+    }
+    for (; bs; bs = bdrv_primary_bs(bs)) {
+        int64_t length = bs->drv->bdrv_co_getlength(bs);
+
+        if (length < 0 || !QEMU_IS_ALIGNED(length, BDRV_SECTOR_SIZE)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What the vector allows of what the drive's back end allows. */
-static P2PDataPath GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
+static P2PDataPath coroutine_fn GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
 {
     BlockDriverState *bs = t->child->bs;
     size_t page = qemu_real_host_page_size();
@@ -327,7 +339,7 @@ static P2PDataPath GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
 
     if (path == P2P_DATA_PATH_KERNEL_COPY &&
         (t->ranges->len > P2P_KERNEL_COPY_RANGES ||
-         t->offset >= p2p_kernel_copy_end(bs))) {
+         p2p_transfer_beyond_file(t))) {
         return P2P_DATA_PATH_BOUNCE;
     }
     for (guint i = 0; i < t->ranges->len; i++) {
@@ -472,82 +484,19 @@ static int coroutine_fn GRAPH_RDLOCK p2p_transfer_bounce(P2PTransfer *t)
     return ret;
 }
 
-/* Makes two of a transfer: @t keeps the first @bytes, the rest is returned. */
-static P2PTransfer p2p_transfer_cut(P2PTransfer *t, int64_t bytes)
-{
-    P2PTransfer rest = *t;
-    GArray *all = t->ranges;
-    size_t left = bytes;
-
-    t->bytes = bytes;
-    t->ranges = g_array_new(false, false, sizeof(P2PRange));
-    rest.offset += bytes;
-    rest.bytes -= bytes;
-    rest.ranges = g_array_new(false, false, sizeof(P2PRange));
-    for (guint i = 0; i < all->len; i++) {
-        P2PRange first = g_array_index(all, P2PRange, i);
-        P2PRange second = first;
-
-        first.size = MIN(first.size, left);
-        left -= first.size;
-        second.hva += first.size;
-        second.size -= first.size;
-        if (first.size) {
-            g_array_append_val(t->ranges, first);
-        }
-        if (second.size) {
-            g_array_append_val(rest.ranges, second);
-        }
-    }
-    g_array_unref(all);
-    return rest;
-}
-
-/* All of it one way; frees the ranges. */
-static int coroutine_fn GRAPH_RDLOCK p2p_transfer_run(P2PTransfer *t)
-{
-    P2PMappingState state = p2p_transfer_state(t);
-    P2PDataPath path = P2P_DATA_PATH_BOUNCE;
-    int ret = -EFAULT;
-
-    if (state == P2P_MAPPING_LIVE) {
-        path = p2p_transfer_path(t);
-        switch (path) {
-        case P2P_DATA_PATH_DIRECT:
-            ret = p2p_transfer_direct(t);
-            break;
-        case P2P_DATA_PATH_KERNEL_COPY:
-            ret = p2p_transfer_kernel_copy(t);
-            break;
-        default:
-            ret = p2p_transfer_bounce(t);
-        }
-        state = p2p_transfer_state(t);
-    }
-    if (state != P2P_MAPPING_LIVE) {
-        ret = -EFAULT;
-    }
-    if (state == P2P_MAPPING_BROKEN) {
-        p2p_bar_mapping_mend();
-    }
-    p2p_traffic_add(p2p_bar_mapping_traffic(t->peer), path, t->bytes, ret);
-    trace_p2p_transfer(t->offset, t->bytes, t->is_write,
-                       P2PDataPath_str(path), ret);
-    g_array_unref(t->ranges);
-    return MIN(ret, 0);
-}
-
 static int coroutine_fn GRAPH_RDLOCK
 p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
              QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags,
              bool is_write)
 {
-    int64_t end = p2p_kernel_copy_end(child->bs);
     P2PTransfer t = {
         .child = child, .offset = offset, .bytes = bytes, .flags = flags,
         .is_write = is_write,
         .ranges = g_array_new(false, false, sizeof(P2PRange)),
     };
+    P2PMappingState state;
+    P2PDataPath path = P2P_DATA_PATH_BOUNCE;
+    int ret = -EFAULT;
 
     p2p_transfer_add_vector(&t, qiov, qiov_offset);
     if (!t.peer) {
@@ -555,15 +504,31 @@ p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
         return P2P_NO_PEER;
     }
 
-    if (offset < end && offset + bytes > end &&
-        p2p_transfer_path(&t) == P2P_DATA_PATH_KERNEL_COPY) {
-        P2PTransfer rest = p2p_transfer_cut(&t, end - offset);
-        int ret = p2p_transfer_run(&t);
-        int ret_of_rest = p2p_transfer_run(&rest);
-
-        return MIN(ret, ret_of_rest);
+    state = p2p_transfer_state(&t);
+    if (state == P2P_MAPPING_LIVE) {
+        path = p2p_transfer_path(&t);
+        switch (path) {
+        case P2P_DATA_PATH_DIRECT:
+            ret = p2p_transfer_direct(&t);
+            break;
+        case P2P_DATA_PATH_KERNEL_COPY:
+            ret = p2p_transfer_kernel_copy(&t);
+            break;
+        default:
+            ret = p2p_transfer_bounce(&t);
+        }
+        state = p2p_transfer_state(&t);
     }
-    return p2p_transfer_run(&t);
+    if (state != P2P_MAPPING_LIVE) {
+        ret = -EFAULT;
+    }
+    if (state == P2P_MAPPING_BROKEN) {
+        p2p_bar_mapping_mend();
+    }
+    p2p_traffic_add(p2p_bar_mapping_traffic(t.peer), path, bytes, ret);
+    trace_p2p_transfer(offset, bytes, is_write, P2PDataPath_str(path), ret);
+    g_array_unref(t.ranges);
+    return MIN(ret, 0);
 }
 
 void p2p_transfer_init(void)

@@ -63,6 +63,7 @@ struct P2PView {
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
     GHashTable *by_gpa;     /* gpa -> slice that is not gone */
+    int64_t next_fault;     /* may be told then, in ms; atomic */
     QTAILQ_ENTRY(P2PView) next;
 };
 
@@ -531,6 +532,19 @@ int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container)
 
 /* --- Faults of device models ------------------------------------------- */
 
+/*
+ * One fault a second of each member: a guest causes as many as it likes.  Not
+ * by the monitor, which has one limit for the faults of all.
+ */
+static bool p2p_view_may_tell(P2PView *view)
+{
+    int64_t now = qemu_clock_get_ms(p2p_event_clock());
+    int64_t next = qatomic_read(&view->next_fault);
+
+    return now >= next && qatomic_cmpxchg(&view->next_fault, next,
+                                          now + P2P_TELL_INTERVAL_MS) == next;
+}
+
 MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
 {
     P2PMember *member = view->member;
@@ -556,8 +570,10 @@ MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
     }
     trace_p2p_view_fault(name, gpa, write,
                          p2p_fault_reason_str(fault.reason));
-    qapi_event_send_p2p_fault(name, gpa, write,
-                              p2p_fault_reason_str(fault.reason));
+    if (p2p_view_may_tell(view)) {
+        qapi_event_send_p2p_fault(name, gpa, write,
+                                  p2p_fault_reason_str(fault.reason));
+    }
     return MEMTX_DECODE_ERROR;
 }
 

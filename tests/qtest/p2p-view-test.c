@@ -523,8 +523,18 @@ static void test_rate_limit(void)
     }
     expect_fault_event(&m, "t0", NOWHERE, false, NO_WINDOW);
     expect_no_fault(&m);
+
+    /* Another device's faults do not wait for that. */
+    g_assert_false(testdev_write(&m.t[1], (P2PBusAddr) { NOWHERE }, &word,
+                                 sizeof(word)));
+    expect_fault_event(&m, "t1", NOWHERE, true, NO_WINDOW);
+    expect_no_fault(&m);
+
     pass_time(&m);
-    expect_fault_event(&m, "t0", NOWHERE + 8 * 99, false, NO_WINDOW);
+    expect_no_fault(&m);
+    g_assert_false(testdev_read(&m.t[0], (P2PBusAddr) { NOWHERE + 8 }, &word,
+                                sizeof(word)));
+    expect_fault_event(&m, "t0", NOWHERE + 8, false, NO_WINDOW);
     expect_no_fault(&m);
     machine_end(&m);
 }

@@ -17,16 +17,16 @@
  * way that the drivers below @child and the memory allow.  Returns 0, a
  * negative errno value, or P2P_NO_PEER.
  */
-typedef int coroutine_fn GRAPH_RDLOCK_PTR
+typedef int coroutine_fn
 P2PBlockTransfer(BdrvChild *child, int64_t offset, int64_t bytes,
                  QEMUIOVector *qiov, size_t qiov_offset,
                  BdrvRequestFlags flags, bool is_write);
 
 /*
  * NULL until the first p2p-group: programs that have block devices but no
- * machine have no other half of this.  Weak: defined wherever it is seen.
+ * machine have no other half of this.
  */
-__attribute__((weak)) P2PBlockTransfer *p2p_block_transfer;
+extern P2PBlockTransfer *p2p_block_transfer;
 
 static inline int coroutine_fn GRAPH_RDLOCK
 p2p_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
