@@ -23,10 +23,12 @@ typedef struct AhciDrive {
     uint64_t table;
 } AhciDrive;
 
-static Drive *ahci_start(const DriveKind *kind, QOSState *qos)
+static Drive *ahci_start(const DriveKind *kind, QOSState *qos,
+                         const SharedRam *ram)
 {
     AhciDrive *d = g_new0(AhciDrive, 1);
 
+    d->drive = (Drive) { .kind = kind, .qos = qos, .ram = ram };
     d->ahci.parent = qos;
     d->ahci.dev = qpci_device_find(qos->pcibus, QPCI_DEVFN(DRIVE_SLOT, 0));
     g_assert_nonnull(d->ahci.dev);
@@ -43,7 +45,6 @@ static void ahci_command(AhciDrive *d, uint8_t command, bool write,
                          uint64_t lba, uint16_t blocks, const P2PBusVec *vec,
                          size_t n)
 {
-    QTestState *qts = d->ahci.parent->qts;
     g_autofree PRD *prds = g_new0(PRD, n);
     RegH2DFIS fis = {
         .fis_type = REG_H2D_FIS,
@@ -67,9 +68,10 @@ static void ahci_command(AhciDrive *d, uint8_t command, bool write,
         prds[i].dba = cpu_to_le64(vec[i].addr.bus);
         prds[i].dbc = cpu_to_le32(vec[i].len - 1);
     }
-    qtest_memwrite(qts, d->table, &fis, sizeof(fis));
-    qtest_bufwrite(qts, d->table + TABLE_PRDS, prds, n * sizeof(*prds));
-    qtest_memwrite(qts, d->ahci.port[PORT].clb, &header, sizeof(header));
+    drive_mem_write(&d->drive, d->table, &fis, sizeof(fis));
+    drive_mem_write(&d->drive, d->table + TABLE_PRDS, prds, n * sizeof(*prds));
+    drive_mem_write(&d->drive, d->ahci.port[PORT].clb, &header,
+                    sizeof(header));
     ahci_px_wreg(&d->ahci, PORT, AHCI_PX_CI, 1);
 }
 

@@ -15,16 +15,18 @@ typedef struct NvmeDrive {
     int command[QNVME_COMMANDS];    /* by tag: the driver's */
 } NvmeDrive;
 
-static Drive *nvme_start(const DriveKind *kind, QOSState *qos)
+static Drive *nvme_start(const DriveKind *kind, QOSState *qos,
+                         const SharedRam *ram)
 {
     NvmeDrive *d = g_new0(NvmeDrive, 1);
+    P2PGuestAddr own = { qmalloc(qos, QNVME_RAM_SIZE) };
     GuestPci pci = { .qts = qos->qts, .devfn = DRIVE_SLOT << 3 };
     g_autoptr(GError) error = NULL;
 
-    d->nvme = qnvme_new(&pci, (P2PGuestAddr) { REGISTERS },
-                        (P2PGuestAddr) { qmalloc(qos, QNVME_RAM_SIZE) },
-                        &error);
+    d->drive = (Drive) { .kind = kind, .qos = qos, .ram = ram };
+    d->nvme = qnvme_new(&pci, (P2PGuestAddr) { REGISTERS }, own, &error);
     g_assert_no_error(error);
+    qnvme_map_ram(d->nvme, drive_ram(&d->drive, own.gpa));
     g_assert_cmpuint(qnvme_info(d->nvme)->block_size, ==, DRIVE_BLOCK);
     qnvme_use_sgl(d->nvme, kind == &drive_nvme_sgl);
     return &d->drive;

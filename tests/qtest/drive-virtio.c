@@ -1,12 +1,13 @@
 /*
  * drive.h for virtio-blk-pci and virtio-scsi-pci
  *
- * libqos finds the device, talks to its registers and keeps the rings; each
- * request is one table of indirect descriptors.
+ * libqos finds the device and talks to its registers.  Each request is one
+ * table of indirect descriptors.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/bswap.h"
 #include "standard-headers/linux/virtio_blk.h"
 #include "standard-headers/linux/virtio_config.h"
@@ -31,7 +32,6 @@
 
 typedef struct VirtioDrive {
     Drive drive;
-    QTestState *qts;
     QVirtioPCIDevice *device;
     QVirtQueue *queue[MAX_QUEUES];
     unsigned n_queues;
@@ -73,32 +73,39 @@ static void table_add_vector(Table *table, const P2PBusVec *vec, size_t n,
     }
 }
 
-/* The table becomes the descriptor @tag of one of the queues. */
+/* The table becomes descriptor @tag of one of the queues. */
 static void virtio_kick(VirtioDrive *d, unsigned tag, const Table *table)
 {
     QVirtQueue *queue = d->queue[tag % d->n_queues];
+    struct vring_desc *desc = drive_ram(&d->drive, queue->desc);
+    struct vring_avail *avail = drive_ram(&d->drive, queue->avail);
+    uint16_t index = le16_to_cpu(avail->idx);
     uint64_t at = tag_ram(d, tag) + TABLE;
     size_t size = table->n * sizeof(table->desc[0]);
-    struct vring_desc desc = {
+
+    drive_mem_write(&d->drive, at, table->desc, size);
+    desc[tag] = (struct vring_desc) {
         .addr = cpu_to_le64(at),
         .len = cpu_to_le32(size),
         .flags = cpu_to_le16(VRING_DESC_F_INDIRECT),
     };
-
-    qtest_bufwrite(d->qts, at, table->desc, size);
-    qtest_memwrite(d->qts, queue->desc + tag * sizeof(desc), &desc,
-                   sizeof(desc));
+    avail->ring[index % queue->size] = cpu_to_le16(tag);
+    qatomic_store_release(&avail->idx, cpu_to_le16(index + 1));
     d->done[tag] = false;
-    qvirtqueue_kick(d->qts, &d->device->vdev, queue, tag);
+    d->device->vdev.bus->virtqueue_kick(&d->device->vdev, queue);
 }
 
 /* Returns whether request @tag has ended. */
 static bool virtio_ended(VirtioDrive *d, unsigned tag)
 {
     QVirtQueue *queue = d->queue[tag % d->n_queues];
-    uint32_t ended;
+    const struct vring_used *used = drive_ram(&d->drive, queue->used);
+    uint16_t end = le16_to_cpu(qatomic_load_acquire(&used->idx));
 
-    while (!d->done[tag] && qvirtqueue_get_buf(d->qts, queue, &ended, NULL)) {
+    while (queue->last_used_idx != end) {
+        uint32_t ended = le32_to_cpu(used->ring[queue->last_used_idx++ %
+                                                queue->size].id);
+
         g_assert_cmpuint(ended, <, REQUESTS);
         g_assert_false(d->done[ended]);
         d->done[ended] = true;
@@ -120,8 +127,10 @@ static void blk_submit(Drive *drive, unsigned tag, DriveOp op,
         .sector = cpu_to_le64(offset / DRIVE_BLOCK),
     };
 
-    qtest_memwrite(d->qts, ram + HEADER, &header, sizeof(header));
-    qtest_writeb(d->qts, ram + STATUS, 0xff);
+    const uint8_t none = 0xff;
+
+    drive_mem_write(drive, ram + HEADER, &header, sizeof(header));
+    drive_mem_write(drive, ram + STATUS, &none, sizeof(none));
     table_add(table, ram + HEADER, sizeof(header), false);
     table_add_vector(table, vec, n, op == DRIVE_READ);
     table_add(table, ram + STATUS, 1, true);
@@ -131,12 +140,13 @@ static void blk_submit(Drive *drive, unsigned tag, DriveOp op,
 static int blk_poll(Drive *drive, unsigned tag)
 {
     VirtioDrive *d = container_of(drive, VirtioDrive, drive);
+    uint8_t status;
 
     if (!virtio_ended(d, tag)) {
         return -EAGAIN;
     }
-    return qtest_readb(d->qts, tag_ram(d, tag) + STATUS) == VIRTIO_BLK_S_OK
-           ? 0 : -EIO;
+    drive_mem_read(drive, tag_ram(d, tag) + STATUS, &status, sizeof(status));
+    return status == VIRTIO_BLK_S_OK ? 0 : -EIO;
 }
 
 /* --- virtio-scsi ------------------------------------------------------- */
@@ -152,15 +162,17 @@ static void scsi_command(VirtioDrive *d, unsigned tag, const uint8_t *cdb,
         .tag = cpu_to_le64(tag),
     };
 
+    struct virtio_scsi_cmd_resp response;
+
     memcpy(request.cdb, cdb, cdb_len);
-    qtest_memwrite(d->qts, ram + HEADER, &request, sizeof(request));
-    qtest_memset(d->qts, ram + STATUS, 0xff,
-                 sizeof(struct virtio_scsi_cmd_resp));
+    memset(&response, 0xff, sizeof(response));
+    drive_mem_write(&d->drive, ram + HEADER, &request, sizeof(request));
+    drive_mem_write(&d->drive, ram + STATUS, &response, sizeof(response));
     table_add(table, ram + HEADER, sizeof(request), false);
     if (!write) {
         table_add_vector(table, vec, n, false);
     }
-    table_add(table, ram + STATUS, sizeof(struct virtio_scsi_cmd_resp), true);
+    table_add(table, ram + STATUS, sizeof(response), true);
     if (write) {
         table_add_vector(table, vec, n, true);
     }
@@ -190,8 +202,8 @@ static int scsi_poll(Drive *drive, unsigned tag)
     if (!virtio_ended(d, tag)) {
         return -EAGAIN;
     }
-    qtest_memread(d->qts, tag_ram(d, tag) + STATUS, &response,
-                  sizeof(response));
+    drive_mem_read(drive, tag_ram(d, tag) + STATUS, &response,
+                   sizeof(response));
     return response.response == VIRTIO_SCSI_S_OK && response.status == GOOD
            ? 0 : -EIO;
 }
@@ -221,15 +233,15 @@ int drive_scsi_inquiry(Drive *drive, const P2PBusVec *vec)
 
 /* --- Both -------------------------------------------------------------- */
 
-static Drive *virtio_start(const DriveKind *kind, QOSState *qos)
+static Drive *virtio_start(const DriveKind *kind, QOSState *qos,
+                           const SharedRam *ram)
 {
     VirtioDrive *d = g_new0(VirtioDrive, 1);
     QPCIAddress address = { .devfn = QPCI_DEVFN(DRIVE_SLOT, 0) };
     QVirtioDevice *vdev;
     unsigned first;
 
-    d->drive.kind = kind;
-    d->qts = qos->qts;
+    d->drive = (Drive) { .kind = kind, .qos = qos, .ram = ram };
     d->device = virtio_pci_new(qos->pcibus, &address);
     g_assert_nonnull(d->device);
     vdev = &d->device->vdev;

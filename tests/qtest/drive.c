@@ -6,13 +6,9 @@
 #include "qemu/osdep.h"
 #include "drive.h"
 
-Drive *drive_start(const DriveKind *kind, QOSState *qos)
+Drive *drive_start(const DriveKind *kind, QOSState *qos, const SharedRam *ram)
 {
-    Drive *drive = kind->start(kind, qos);
-
-    drive->kind = kind;
-    drive->qos = qos;
-    return drive;
+    return kind->start(kind, qos, ram);
 }
 
 void drive_end(Drive *drive)
@@ -38,9 +34,10 @@ int drive_wait(Drive *drive, unsigned tag)
     gint64 end = g_get_monotonic_time() + DRIVE_TIMEOUT_S * G_USEC_PER_SEC;
     int ret;
 
-    do {
-        ret = drive_poll(drive, tag);
-    } while (ret == -EAGAIN && g_get_monotonic_time() < end);
+    while ((ret = drive_poll(drive, tag)) == -EAGAIN &&
+           g_get_monotonic_time() < end) {
+        sched_yield();
+    }
     return ret == -EAGAIN ? -ETIMEDOUT : ret;
 }
 
@@ -54,4 +51,29 @@ int drive_io(Drive *drive, DriveOp op, uint64_t offset, const P2PBusVec *vec,
 bool drive_needs_reset(Drive *drive)
 {
     return drive->kind->needs_reset && drive->kind->needs_reset(drive);
+}
+
+void *drive_ram(const Drive *drive, uint64_t gpa)
+{
+    g_assert_cmphex(gpa, <, drive->ram->size);
+    return drive->ram->hva + gpa;
+}
+
+void drive_mem_write(const Drive *drive, uint64_t gpa, const void *data,
+                     size_t len)
+{
+    if (gpa < drive->ram->size) {
+        memcpy(drive_ram(drive, gpa), data, len);
+    } else {
+        qtest_bufwrite(drive->qos->qts, gpa, data, len);
+    }
+}
+
+void drive_mem_read(const Drive *drive, uint64_t gpa, void *data, size_t len)
+{
+    if (gpa < drive->ram->size) {
+        memcpy(data, drive_ram(drive, gpa), len);
+    } else {
+        qtest_bufread(drive->qos->qts, gpa, data, len);
+    }
 }

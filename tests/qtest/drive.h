@@ -10,6 +10,7 @@
 #define P2P_TESTS_DRIVE_H
 
 #include "hw/p2p/vec.h"
+#include "shared-ram.h"
 #include "tests/qtest/libqos/libqos.h"
 
 /* Where the device is, on bus 0, and the name of the disk's block node. */
@@ -30,6 +31,7 @@ typedef struct DriveKind DriveKind;
 typedef struct Drive {
     const DriveKind *kind;
     QOSState *qos;          /* not owned */
+    const SharedRam *ram;   /* the machine's; not owned */
 } Drive;
 
 struct DriveKind {
@@ -45,7 +47,8 @@ struct DriveKind {
     bool pages;
     unsigned align;
 
-    Drive *(*start)(const DriveKind *kind, QOSState *qos);
+    Drive *(*start)(const DriveKind *kind, QOSState *qos,
+                    const SharedRam *ram);
 
     /* drive_submit(); @tag is free, the arguments are right */
     void (*submit)(Drive *drive, unsigned tag, DriveOp op, uint64_t offset,
@@ -87,7 +90,7 @@ int drive_ahci_command(Drive *drive, uint8_t command, bool write,
                        uint64_t offset, const P2PBusVec *vec);
 
 /* drive_start: once the machine runs; to be freed with drive_end(). */
-Drive *drive_start(const DriveKind *kind, QOSState *qos);
+Drive *drive_start(const DriveKind *kind, QOSState *qos, const SharedRam *ram);
 void drive_end(Drive *drive);
 
 /*
@@ -115,5 +118,15 @@ int drive_io(Drive *drive, DriveOp op, uint64_t offset, const P2PBusVec *vec,
              size_t n);
 
 bool drive_needs_reset(Drive *drive);
+
+/*
+ * drive_ram: guest RAM at @gpa, as it is mapped here.
+ *
+ * drive_mem_write, drive_mem_read: any guest memory, as a CPU accesses it.
+ */
+void *drive_ram(const Drive *drive, uint64_t gpa);
+void drive_mem_write(const Drive *drive, uint64_t gpa, const void *data,
+                     size_t len);
+void drive_mem_read(const Drive *drive, uint64_t gpa, void *data, size_t len);
 
 #endif /* P2P_TESTS_DRIVE_H */

@@ -41,6 +41,16 @@ void guest_pci_writel(const GuestPci *pci, uint8_t offset, uint32_t value)
     qtest_outl(pci->qts, config_port(pci, offset), value);
 }
 
+void guest_pci_aim(const GuestPci *pci, uint8_t offset)
+{
+    config_port(pci, offset);
+}
+
+void guest_pci_shoot(const GuestPci *pci, uint8_t offset, uint16_t value)
+{
+    qtest_outw(pci->qts, CONFIG_DATA + (offset & 3), value);
+}
+
 bool guest_pci_exists(const GuestPci *pci)
 {
     return guest_pci_readw(pci, PCI_VENDOR_ID) != 0xffff;
@@ -51,6 +61,22 @@ void guest_pci_command(const GuestPci *pci, uint16_t set, uint16_t clear)
     uint16_t command = guest_pci_readw(pci, PCI_COMMAND);
 
     guest_pci_writew(pci, PCI_COMMAND, (command & ~clear) | set);
+}
+
+uint8_t guest_pci_capability(const GuestPci *pci, uint8_t id)
+{
+    uint8_t at = guest_pci_readw(pci, PCI_CAPABILITY_LIST) & 0xff;
+
+    /* PCI 3.0, 6.7: identifier, then where the next one is */
+    while (at) {
+        uint16_t head = guest_pci_readw(pci, at);
+
+        if ((head & 0xff) == id) {
+            break;
+        }
+        at = head >> 8;
+    }
+    return at;
 }
 
 static uint8_t bar_register(unsigned bar)

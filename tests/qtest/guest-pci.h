@@ -26,6 +26,13 @@ uint32_t guest_pci_readl(const GuestPci *pci, uint8_t offset);
 void guest_pci_writew(const GuestPci *pci, uint8_t offset, uint16_t value);
 void guest_pci_writel(const GuestPci *pci, uint8_t offset, uint32_t value);
 
+/*
+ * guest_pci_aim, guest_pci_shoot: a register's write in two steps, of which the
+ * second is as short as can be.  No other access in between.
+ */
+void guest_pci_aim(const GuestPci *pci, uint8_t offset);
+void guest_pci_shoot(const GuestPci *pci, uint8_t offset, uint16_t value);
+
 /* guest_pci_exists: whether a function answers at this address. */
 bool guest_pci_exists(const GuestPci *pci);
 
@@ -34,6 +41,12 @@ bool guest_pci_exists(const GuestPci *pci);
  * (PCI_COMMAND_* of standard-headers/linux/pci_regs.h); @clear goes first.
  */
 void guest_pci_command(const GuestPci *pci, uint16_t set, uint16_t clear);
+
+/*
+ * guest_pci_capability: where a capability (PCI_CAP_ID_*) is among the
+ * registers; 0: the function has none.
+ */
+uint8_t guest_pci_capability(const GuestPci *pci, uint8_t id);
 
 /*
  * guest_pci_bar_size: size of a memory BAR in bytes, or 0 if there is none of

@@ -51,6 +51,7 @@ struct QNvme {
     P2PGuestAddr registers;
     P2PGuestAddr ram;
     uint32_t doorbell_stride;  /* bytes */
+    uint8_t *hva;              /* of @ram; NULL: not mapped here */
     P2PGuestAddr lists;        /* a page for each command */
     bool sgl;
     bool enabled;
@@ -87,6 +88,37 @@ static void reg_write64(const QNvme *nvme, unsigned offset, uint64_t value)
 static P2PGuestAddr ram_page(const QNvme *nvme, unsigned page)
 {
     return (P2PGuestAddr) { nvme->ram.gpa + page * QNVME_PAGE };
+}
+
+/* Where @gpa is mapped here; NULL: nowhere. */
+static void *ram_hva(const QNvme *nvme, uint64_t gpa)
+{
+    uint64_t offset = gpa - nvme->ram.gpa;
+
+    return nvme->hva && offset < QNVME_RAM_SIZE ? nvme->hva + offset : NULL;
+}
+
+static void ram_write(const QNvme *nvme, uint64_t gpa, const void *data,
+                      size_t len)
+{
+    void *hva = ram_hva(nvme, gpa);
+
+    if (hva) {
+        memcpy(hva, data, len);
+    } else {
+        qtest_bufwrite(nvme->pci.qts, gpa, data, len);
+    }
+}
+
+static void ram_read(const QNvme *nvme, uint64_t gpa, void *data, size_t len)
+{
+    const void *hva = ram_hva(nvme, gpa);
+
+    if (hva) {
+        memcpy(data, hva, len);
+    } else {
+        qtest_memread(nvme->pci.qts, gpa, data, len);
+    }
 }
 
 static gint64 deadline(void)
@@ -161,15 +193,15 @@ static int free_tag(const Queue *queue)
 static int reap(QNvme *nvme, Queue *queue)
 {
     uint64_t gpa = queue->completion.gpa + queue->head * sizeof(NvmeCqe);
-    uint16_t status = qtest_readw(nvme->pci.qts,
-                                  gpa + offsetof(NvmeCqe, status));
+    uint16_t status, tag;
     NvmeCqe cqe;
-    uint16_t tag;
 
-    if ((status & 1) != queue->phase) {
+    ram_read(nvme, gpa + offsetof(NvmeCqe, status), &status, sizeof(status));
+    if ((le16_to_cpu(status) & 1) != queue->phase) {
         return false;
     }
-    qtest_memread(nvme->pci.qts, gpa, &cqe, sizeof(cqe));
+    smp_rmb();
+    ram_read(nvme, gpa, &cqe, sizeof(cqe));
     next_completion(queue);
     ring(nvme, queue, true, queue->head);
 
@@ -571,6 +603,11 @@ static int sgl_command(const QNvme *nvme, QNvmeOp op, uint64_t lba,
     return 0;
 }
 
+void qnvme_map_ram(QNvme *nvme, void *hva)
+{
+    nvme->hva = hva;
+}
+
 void qnvme_use_sgl(QNvme *nvme, bool sgl)
 {
     nvme->sgl = sgl;
@@ -598,14 +635,13 @@ int qnvme_submit(QNvme *nvme, QNvmeOp op, uint64_t lba,
     if (nvme->sgl) {
         ret = sgl_command(nvme, op, lba, vec, n, list, &cmd, table);
         if (!ret && n > 1) {
-            qtest_bufwrite(nvme->pci.qts, list.gpa, table,
-                           n * sizeof(NvmeSglDescriptor));
+            ram_write(nvme, list.gpa, table, n * sizeof(NvmeSglDescriptor));
         }
     } else {
         ret = io_command(nvme, op, lba, vec, n, list, &cmd, table);
         if (ret > 2) {
-            qtest_bufwrite(nvme->pci.qts, list.gpa, (uint64_t *)table + 1,
-                           (ret - 1) * sizeof(uint64_t));
+            ram_write(nvme, list.gpa, (uint64_t *)table + 1,
+                      (ret - 1) * sizeof(uint64_t));
         }
     }
     return ret < 0 ? ret : submit(nvme, queue, tag, (NvmeCmd *)&cmd);

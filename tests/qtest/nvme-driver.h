@@ -198,6 +198,12 @@ int qnvme_submit(QNvme *nvme, QNvmeOp op, uint64_t lba,
 int qnvme_poll(QNvme *nvme, unsigned tag);
 
 /*
+ * qnvme_map_ram: @hva is the driver's guest RAM as it is mapped here, which
+ * spares most round trips to QEMU.
+ */
+void qnvme_map_ram(QNvme *nvme, void *hva);
+
+/*
  * qnvme_use_sgl: say where data is by SGLs, whose entries may begin and end
  * anywhere; at most QNVME_MAX_SGL of them.
  */

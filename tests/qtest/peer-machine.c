@@ -13,17 +13,20 @@
 #include "p2p-monitor.h"
 #include "peer-machine.h"
 
-static void peer_machine_map(PeerMachine *m)
+static char *bar2_path(PeerMachine *m)
 {
-    m->bar2 = qemu_memfd_alloc("p2p-bar2", PEER_SIZE, 0, &m->fd, &error_abort);
+    return g_strdup_printf("/proc/%d/fd/%d", getpid(), m->fd);
 }
 
-char *peer_machine_target(PeerMachine *m)
+void peer_machine_plug(PeerMachine *m)
 {
-    return g_strdup_printf("p2p-testdev,id=t0,addr=%u,size=%" PRIu64
-                           ",file=/proc/%d/fd/%d,p2p-group=g0,"
-                           "p2p-share=bar2+bar4", PEER_SLOT,
-                           (uint64_t)PEER_SIZE, getpid(), m->fd);
+    g_autofree char *slot = g_strdup_printf("%u", PEER_SLOT);
+    g_autofree char *file = bar2_path(m);
+
+    qtest_qmp_assert_success(m->qts, "{ 'execute': 'device_add', "
+        "'arguments': { 'driver': 'p2p-testdev', 'id': 't0', 'addr': %s, "
+        "'size': %" PRIu64 ", 'file': %s, 'p2p-group': 'g0', "
+        "'p2p-share': 'bar2+bar4' } }", slot, (uint64_t)PEER_SIZE, file);
 }
 
 void peer_machine_place(PeerMachine *m)
@@ -38,17 +41,23 @@ PeerMachine *peer_machine_new(const char *machine, const DriveKind *kind,
                               const char *group, const char *options)
 {
     PeerMachine *m = g_new0(PeerMachine, 1);
-    g_autofree char *target = NULL;
+    g_autofree char *ram = NULL;
+    g_autofree char *file = NULL;
 
-    peer_machine_map(m);
-    target = peer_machine_target(m);
-    m->qos = qtest_pc_boot("-machine %s -m 128 -nodefaults "
-                           "-object p2p-group,id=g0%s -device %s %s %s",
-                           machine, group, target, options, kind->options);
+    shared_ram_new(&m->ram, PEER_RAM_SIZE);
+    ram = shared_ram_options(&m->ram);
+    m->bar2 = qemu_memfd_alloc("p2p-bar2", PEER_SIZE, 0, &m->fd, &error_abort);
+    file = bar2_path(m);
+    m->qos = qtest_pc_boot("-machine %s,memory-backend=ram %s -nodefaults "
+                           "-object p2p-group,id=g0%s "
+                           "-device p2p-testdev,id=t0,addr=%u,size=%" PRIu64
+                           ",file=%s,p2p-group=g0,p2p-share=bar2+bar4 %s %s",
+                           machine, ram, group, PEER_SLOT, (uint64_t)PEER_SIZE,
+                           file, options, kind->options);
     m->qts = m->qos->qts;
     m->target = (GuestPci) { .qts = m->qts, .devfn = PEER_SLOT << 3 };
     peer_machine_place(m);
-    m->drive = drive_start(kind, m->qos);
+    m->drive = drive_start(kind, m->qos, &m->ram);
     return m;
 }
 
@@ -56,6 +65,7 @@ void peer_machine_end(PeerMachine *m)
 {
     drive_end(m->drive);
     qtest_shutdown(m->qos);
+    shared_ram_free(&m->ram);
     qemu_memfd_free(m->bar2, PEER_SIZE, m->fd);
     g_free(m);
 }

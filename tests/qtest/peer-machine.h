@@ -14,6 +14,7 @@
 #include "drive.h"
 #include "guest-pci.h"
 
+#define PEER_RAM_SIZE (128 * MiB)
 #define PEER_SLOT 4
 #define PEER_SIZE (4 * MiB)         /* of each of the BARs */
 #define PEER_BAR2 (64 * GiB)
@@ -23,6 +24,7 @@
 typedef struct PeerMachine {
     QOSState *qos;
     QTestState *qts;                /* that of @qos */
+    SharedRam ram;
     GuestPci target;
     Drive *drive;
     int fd;                         /* BAR 2 of the target */
@@ -44,8 +46,8 @@ void peer_machine_end(PeerMachine *m);
 /* peer_machine_place: the target's BARs get their addresses, and decode. */
 void peer_machine_place(PeerMachine *m);
 
-/* peer_machine_plug: -device for the target; the caller frees it. */
-char *peer_machine_target(PeerMachine *m);
+/* peer_machine_plug: the target, which was unplugged, comes back. */
+void peer_machine_plug(PeerMachine *m);
 
 /*
  * peer_machine_requests: how many requests have gone by a data path, to and
