@@ -121,6 +121,7 @@ static int p2p_nothing_fd = -1;
 /* A page of ones, which is what a read from a PCI device that is gone gives. */
 static int p2p_ones_fd = -1;
 
+/* See p2p_fault_mapping(). */
 static P2PBarMapping *p2p_fault;
 
 bool p2p_bar_mapping_rescue(void *hva)
@@ -266,47 +267,46 @@ P2PBarMapping *p2p_ram_mapping_new(P2PBarWindow *window)
                                            window->size);
 }
 
-/* Before any thread may ask for it: to make one takes the BQL. */
-static void p2p_fault_mapping_init(void)
-{
-    void *hva = qemu_memalign(qemu_real_host_page_size(), P2P_FAULT_SIZE);
-
-    p2p_fault = p2p_bar_mapping_create(NULL, hva, P2P_FAULT_SIZE);
-    p2p_fault->state = P2P_MAPPING_REVOKED;
-}
-
 P2PBarMapping *p2p_fault_mapping(void)
 {
     return p2p_fault;
 }
 
-bool p2p_bar_mappings_init(Error **errp)
+static int p2p_ones_new(Error **errp)
 {
     size_t page = qemu_real_host_page_size();
     g_autofree void *ones = g_malloc(page);
+    int fd = qemu_memfd_create("p2p-ones", page, false, 0, 0, errp);
 
-    if (p2p_ones_fd >= 0) {
+    memset(ones, 0xff, page);
+    if (fd >= 0 && pwrite(fd, ones, page, 0) != page) {
+        error_setg_errno(errp, errno, "cannot fill a page of memory");
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+bool p2p_bar_mappings_init(Error **errp)
+{
+    if (p2p_fault) {
         return true;
     }
     if (p2p_nothing_fd < 0) {
-        p2p_nothing_fd = qemu_memfd_create("p2p-nothing", 0, false, 0, 0, errp);
-        if (p2p_nothing_fd < 0) {
-            return false;
-        }
+        p2p_nothing_fd = qemu_memfd_create("p2p-nothing", 0, false, 0, 0,
+                                           errp);
     }
-    p2p_ones_fd = qemu_memfd_create("p2p-ones", page, false, 0, 0, errp);
     if (p2p_ones_fd < 0) {
+        p2p_ones_fd = p2p_nothing_fd < 0 ? -1 : p2p_ones_new(errp);
+    }
+    if (p2p_ones_fd < 0 || !p2p_guard_init(errp)) {
         return false;
     }
-    memset(ones, 0xff, page);
-    if (pwrite(p2p_ones_fd, ones, page, 0) != page) {
-        error_setg_errno(errp, errno, "cannot fill a page of memory");
-        close(p2p_ones_fd);
-        p2p_ones_fd = -1;
-        return false;
-    }
-    p2p_fault_mapping_init();
-    return p2p_guard_init(errp);
+    p2p_fault = p2p_bar_mapping_create(
+        NULL, qemu_memalign(qemu_real_host_page_size(), P2P_FAULT_SIZE),
+        P2P_FAULT_SIZE);
+    p2p_fault->state = P2P_MAPPING_REVOKED;
+    return true;
 }
 
 /*
