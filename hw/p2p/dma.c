@@ -71,8 +71,17 @@ bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
     return true;
 }
 
+/* It is not the view, but what switches bus mastering in front of it. */
+static bool p2p_root_is_of_member(MemoryRegion *root)
+{
+    Object *dev = object_dynamic_cast(memory_region_owner(root),
+                                      TYPE_PCI_DEVICE);
+
+    return dev && PCI_DEVICE(dev)->p2p.as;
+}
+
 uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
                           uint64_t size, uint64_t residual)
 {
-    return result != MEMTX_OK && p2p_view_from_root(root) ? size : residual;
+    return result != MEMTX_OK && p2p_root_is_of_member(root) ? size : residual;
 }

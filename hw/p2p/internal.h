@@ -306,10 +306,10 @@ MemTxResult p2p_bar_mapping_access(P2PBarMapping *mapping, uint64_t offset,
 int p2p_bar_mapping_copy(P2PBarMapping *mapping, void *hva, void *buffer,
                          size_t size, bool is_write);
 
-/* A mapping was found broken: make a new one if the window still is there. */
-void p2p_bar_mapping_mend(void);
-
-/* For the signal handler: make an access to @hva end well. */
+/*
+ * For the signal handler: make an access to @hva end well.  The mapping is
+ * broken then, and the main loop makes a new one if the window still is there.
+ */
 bool p2p_bar_mapping_rescue(void *hva);
 
 /* Implemented by device models whose BARs are files. */

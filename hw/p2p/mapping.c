@@ -124,6 +124,15 @@ static int p2p_ones_fd = -1;
 /* See p2p_fault_mapping(). */
 static P2PBarMapping *p2p_fault;
 
+/* Makes new mappings for those that have broken. */
+static QEMUBH *p2p_mend_bh;
+
+static void p2p_mend(void *opaque)
+{
+    p2p_changed();
+    p2p_update();
+}
+
 bool p2p_bar_mapping_rescue(void *hva)
 {
     size_t page = qemu_real_host_page_size();
@@ -136,7 +145,10 @@ bool p2p_bar_mapping_rescue(void *hva)
              MAP_PRIVATE | MAP_FIXED, p2p_ones_fd, 0) == MAP_FAILED) {
         return false;
     }
-    qatomic_cmpxchg(&mapping->state, P2P_MAPPING_LIVE, P2P_MAPPING_BROKEN);
+    if (qatomic_cmpxchg(&mapping->state, P2P_MAPPING_LIVE,
+                        P2P_MAPPING_BROKEN) == P2P_MAPPING_LIVE) {
+        qemu_bh_schedule(p2p_mend_bh);
+    }
     return true;
 }
 
@@ -302,6 +314,7 @@ bool p2p_bar_mappings_init(Error **errp)
     if (p2p_ones_fd < 0 || !p2p_guard_init(errp)) {
         return false;
     }
+    p2p_mend_bh = qemu_bh_new(p2p_mend, NULL);
     p2p_fault = p2p_bar_mapping_create(
         NULL, qemu_memalign(qemu_real_host_page_size(), P2P_FAULT_SIZE),
         P2P_FAULT_SIZE);
@@ -454,19 +467,6 @@ int p2p_bar_mapping_copy(P2PBarMapping *mapping, void *hva, void *buffer,
         return -EFAULT;
     }
     return 0;
-}
-
-/* --- A mapping that has broken ----------------------------------------- */
-
-static void p2p_mend(void *opaque)
-{
-    p2p_changed();
-    p2p_update();
-}
-
-void p2p_bar_mapping_mend(void)
-{
-    aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_mend, NULL);
 }
 
 static const TypeInfo p2p_bar_mapping_types[] = {

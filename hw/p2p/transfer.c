@@ -522,9 +522,6 @@ p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
     if (state != P2P_MAPPING_LIVE) {
         ret = -EFAULT;
     }
-    if (state == P2P_MAPPING_BROKEN) {
-        p2p_bar_mapping_mend();
-    }
     p2p_traffic_add(p2p_bar_mapping_traffic(t.peer), path, bytes, ret);
     trace_p2p_transfer(offset, bytes, is_write, P2PDataPath_str(path), ret);
     g_array_unref(t.ranges);
