@@ -23,12 +23,9 @@
 #define REQUESTS   8
 #define FIRST_SCSI_QUEUE 2  /* VIRTIO 1.2, 5.6.2: control, event, requests */
 
-/* A request's part of the RAM */
-#define TAG_SIZE (DRIVE_VIRTIO_RAM_SIZE / REQUESTS)
-#define HEADER   0
-#define STATUS   1024
-#define TABLE    2048
-#define MAX_DESCRIPTORS ((TAG_SIZE - TABLE) / sizeof(struct vring_desc))
+/* A request's share of each part */
+#define SHARE (DRIVE_VIRTIO_SIZE / REQUESTS)
+#define MAX_DESCRIPTORS (SHARE / sizeof(struct vring_desc))
 
 typedef struct VirtioDrive {
     Drive drive;
@@ -36,7 +33,7 @@ typedef struct VirtioDrive {
     QVirtQueue *queue[MAX_QUEUES];
     unsigned n_queues;
     bool scsi;
-    uint64_t ram;
+    uint64_t part[DRIVE_VIRTIO_PARTS];  /* where it is */
     bool done[REQUESTS];
 } VirtioDrive;
 
@@ -45,9 +42,10 @@ typedef struct Table {
     unsigned n;
 } Table;
 
-static uint64_t tag_ram(VirtioDrive *d, unsigned tag)
+static uint64_t part_gpa(const VirtioDrive *d, DriveVirtioPart part,
+                         unsigned tag)
 {
-    return d->ram + tag * TAG_SIZE;
+    return d->part[part] + tag * SHARE;
 }
 
 static void table_add(Table *table, uint64_t addr, uint32_t len, bool write)
@@ -73,14 +71,25 @@ static void table_add_vector(Table *table, const P2PBusVec *vec, size_t n,
     }
 }
 
+void drive_virtio_repeat(Drive *drive, unsigned tag)
+{
+    VirtioDrive *d = container_of(drive, VirtioDrive, drive);
+    QVirtQueue *queue = d->queue[tag % d->n_queues];
+    struct vring_avail *avail = drive_ram(drive, queue->avail);
+    uint16_t index = le16_to_cpu(avail->idx);
+
+    avail->ring[index % queue->size] = cpu_to_le16(tag);
+    qatomic_store_release(&avail->idx, cpu_to_le16(index + 1));
+    d->done[tag] = false;
+    d->device->vdev.bus->virtqueue_kick(&d->device->vdev, queue);
+}
+
 /* The table becomes descriptor @tag of one of the queues. */
 static void virtio_kick(VirtioDrive *d, unsigned tag, const Table *table)
 {
     QVirtQueue *queue = d->queue[tag % d->n_queues];
     struct vring_desc *desc = drive_ram(&d->drive, queue->desc);
-    struct vring_avail *avail = drive_ram(&d->drive, queue->avail);
-    uint16_t index = le16_to_cpu(avail->idx);
-    uint64_t at = tag_ram(d, tag) + TABLE;
+    uint64_t at = part_gpa(d, DRIVE_VIRTIO_TABLE, tag);
     size_t size = table->n * sizeof(table->desc[0]);
 
     drive_mem_write(&d->drive, at, table->desc, size);
@@ -89,15 +98,12 @@ static void virtio_kick(VirtioDrive *d, unsigned tag, const Table *table)
         .len = cpu_to_le32(size),
         .flags = cpu_to_le16(VRING_DESC_F_INDIRECT),
     };
-    avail->ring[index % queue->size] = cpu_to_le16(tag);
-    qatomic_store_release(&avail->idx, cpu_to_le16(index + 1));
-    d->done[tag] = false;
-    d->device->vdev.bus->virtqueue_kick(&d->device->vdev, queue);
+    drive_virtio_repeat(&d->drive, tag);
 }
 
-/* Returns whether request @tag has ended. */
-static bool virtio_ended(VirtioDrive *d, unsigned tag)
+bool drive_virtio_ended(Drive *drive, unsigned tag)
 {
+    VirtioDrive *d = container_of(drive, VirtioDrive, drive);
     QVirtQueue *queue = d->queue[tag % d->n_queues];
     const struct vring_used *used = drive_ram(&d->drive, queue->used);
     uint16_t end = le16_to_cpu(qatomic_load_acquire(&used->idx));
@@ -119,7 +125,8 @@ static void blk_submit(Drive *drive, unsigned tag, DriveOp op,
                        uint64_t offset, const P2PBusVec *vec, size_t n)
 {
     VirtioDrive *d = container_of(drive, VirtioDrive, drive);
-    uint64_t ram = tag_ram(d, tag);
+    uint64_t head = part_gpa(d, DRIVE_VIRTIO_HEADER, tag);
+    uint64_t status = part_gpa(d, DRIVE_VIRTIO_STATUS, tag);
     g_autofree Table *table = g_new0(Table, 1);
     struct virtio_blk_outhdr header = {
         .type = cpu_to_le32(op == DRIVE_READ ? VIRTIO_BLK_T_IN
@@ -129,11 +136,11 @@ static void blk_submit(Drive *drive, unsigned tag, DriveOp op,
 
     const uint8_t none = 0xff;
 
-    drive_mem_write(drive, ram + HEADER, &header, sizeof(header));
-    drive_mem_write(drive, ram + STATUS, &none, sizeof(none));
-    table_add(table, ram + HEADER, sizeof(header), false);
+    drive_mem_write(drive, head, &header, sizeof(header));
+    drive_mem_write(drive, status, &none, sizeof(none));
+    table_add(table, head, sizeof(header), false);
     table_add_vector(table, vec, n, op == DRIVE_READ);
-    table_add(table, ram + STATUS, 1, true);
+    table_add(table, status, 1, true);
     virtio_kick(d, tag, table);
 }
 
@@ -142,10 +149,11 @@ static int blk_poll(Drive *drive, unsigned tag)
     VirtioDrive *d = container_of(drive, VirtioDrive, drive);
     uint8_t status;
 
-    if (!virtio_ended(d, tag)) {
+    if (!drive_virtio_ended(drive, tag)) {
         return -EAGAIN;
     }
-    drive_mem_read(drive, tag_ram(d, tag) + STATUS, &status, sizeof(status));
+    drive_mem_read(drive, part_gpa(d, DRIVE_VIRTIO_STATUS, tag), &status,
+                   sizeof(status));
     return status == VIRTIO_BLK_S_OK ? 0 : -EIO;
 }
 
@@ -155,7 +163,8 @@ static void scsi_command(VirtioDrive *d, unsigned tag, const uint8_t *cdb,
                          size_t cdb_len, bool write, const P2PBusVec *vec,
                          size_t n)
 {
-    uint64_t ram = tag_ram(d, tag);
+    uint64_t head = part_gpa(d, DRIVE_VIRTIO_HEADER, tag);
+    uint64_t status = part_gpa(d, DRIVE_VIRTIO_STATUS, tag);
     g_autofree Table *table = g_new0(Table, 1);
     struct virtio_scsi_cmd_req request = {
         .lun = { 1 },               /* target 0, unit 0 */
@@ -166,13 +175,13 @@ static void scsi_command(VirtioDrive *d, unsigned tag, const uint8_t *cdb,
 
     memcpy(request.cdb, cdb, cdb_len);
     memset(&response, 0xff, sizeof(response));
-    drive_mem_write(&d->drive, ram + HEADER, &request, sizeof(request));
-    drive_mem_write(&d->drive, ram + STATUS, &response, sizeof(response));
-    table_add(table, ram + HEADER, sizeof(request), false);
+    drive_mem_write(&d->drive, head, &request, sizeof(request));
+    drive_mem_write(&d->drive, status, &response, sizeof(response));
+    table_add(table, head, sizeof(request), false);
     if (!write) {
         table_add_vector(table, vec, n, false);
     }
-    table_add(table, ram + STATUS, sizeof(response), true);
+    table_add(table, status, sizeof(response), true);
     if (write) {
         table_add_vector(table, vec, n, true);
     }
@@ -199,10 +208,10 @@ static int scsi_poll(Drive *drive, unsigned tag)
     VirtioDrive *d = container_of(drive, VirtioDrive, drive);
     struct virtio_scsi_cmd_resp response;
 
-    if (!virtio_ended(d, tag)) {
+    if (!drive_virtio_ended(drive, tag)) {
         return -EAGAIN;
     }
-    drive_mem_read(drive, tag_ram(d, tag) + STATUS, &response,
+    drive_mem_read(drive, part_gpa(d, DRIVE_VIRTIO_STATUS, tag), &response,
                    sizeof(response));
     return response.response == VIRTIO_SCSI_S_OK && response.status == GOOD
            ? 0 : -EIO;
@@ -246,7 +255,9 @@ static Drive *virtio_start(const DriveKind *kind, QOSState *qos,
     g_assert_nonnull(d->device);
     vdev = &d->device->vdev;
     d->scsi = vdev->device_type == VIRTIO_ID_SCSI;
-    d->ram = qmalloc(qos, DRIVE_VIRTIO_RAM_SIZE);
+    for (unsigned i = 0; i < DRIVE_VIRTIO_PARTS; i++) {
+        d->part[i] = qmalloc(qos, DRIVE_VIRTIO_SIZE);
+    }
 
     qvirtio_pci_device_enable(d->device);
     qvirtio_start_device(vdev);
@@ -269,9 +280,9 @@ static Drive *virtio_start(const DriveKind *kind, QOSState *qos,
     return &d->drive;
 }
 
-void drive_virtio_place(Drive *drive, uint64_t gpa)
+void drive_virtio_place(Drive *drive, DriveVirtioPart part, uint64_t gpa)
 {
-    container_of(drive, VirtioDrive, drive)->ram = gpa;
+    container_of(drive, VirtioDrive, drive)->part[part] = gpa;
 }
 
 static bool virtio_needs_reset(Drive *drive)

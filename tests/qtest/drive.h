@@ -74,12 +74,27 @@ extern const DriveKind drive_ahci;
 struct QNvme *drive_get_nvme(Drive *drive);
 
 /*
- * A virtio drive's tables of descriptors, headers and status bytes: 64 KiB
- * that guest and device reach at the same address.  To be called before
- * anything is under way.
+ * What a virtio request has besides its data.  drive_virtio_place() puts it to
+ * @gpa, DRIVE_VIRTIO_SIZE bytes which guest and device reach at the same
+ * address, for all requests that follow.
  */
-#define DRIVE_VIRTIO_RAM_SIZE (64 * 1024)
-void drive_virtio_place(Drive *drive, uint64_t gpa);
+typedef enum DriveVirtioPart {
+    DRIVE_VIRTIO_HEADER,
+    DRIVE_VIRTIO_STATUS,
+    DRIVE_VIRTIO_TABLE,     /* of descriptors */
+    DRIVE_VIRTIO_PARTS
+} DriveVirtioPart;
+
+#define DRIVE_VIRTIO_SIZE (64 * 1024)
+void drive_virtio_place(Drive *drive, DriveVirtioPart part, uint64_t gpa);
+
+/*
+ * drive_virtio_repeat: request @tag once more, as it is in memory.
+ *
+ * drive_virtio_ended: whether the device has given it back, whatever it says.
+ */
+void drive_virtio_repeat(Drive *drive, unsigned tag);
+bool drive_virtio_ended(Drive *drive, unsigned tag);
 
 /*
  * drive_scsi_inquiry, drive_ahci_command: what goes through the device model's

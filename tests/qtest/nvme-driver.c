@@ -54,6 +54,7 @@ struct QNvme {
     uint8_t *hva;              /* of @ram; NULL: not mapped here */
     P2PGuestAddr lists;        /* a page for each command */
     bool sgl;
+    bool keep_lists;
     bool enabled;
     uint16_t next_queue;
     Queue queue[2];
@@ -613,6 +614,11 @@ void qnvme_use_sgl(QNvme *nvme, bool sgl)
     nvme->sgl = sgl;
 }
 
+void qnvme_keep_lists(QNvme *nvme, bool keep)
+{
+    nvme->keep_lists = keep;
+}
+
 void qnvme_place_lists(QNvme *nvme, P2PGuestAddr lists)
 {
     nvme->lists = lists;
@@ -634,12 +640,12 @@ int qnvme_submit(QNvme *nvme, QNvmeOp op, uint64_t lba,
     list.gpa = nvme->lists.gpa + tag * QNVME_PAGE;
     if (nvme->sgl) {
         ret = sgl_command(nvme, op, lba, vec, n, list, &cmd, table);
-        if (!ret && n > 1) {
+        if (!ret && n > 1 && !nvme->keep_lists) {
             ram_write(nvme, list.gpa, table, n * sizeof(NvmeSglDescriptor));
         }
     } else {
         ret = io_command(nvme, op, lba, vec, n, list, &cmd, table);
-        if (ret > 2) {
+        if (ret > 2 && !nvme->keep_lists) {
             ram_write(nvme, list.gpa, (uint64_t *)table + 1,
                       (ret - 1) * sizeof(uint64_t));
         }

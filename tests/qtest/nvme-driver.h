@@ -217,6 +217,12 @@ void qnvme_use_sgl(QNvme *nvme, bool sgl);
 void qnvme_place_lists(QNvme *nvme, P2PGuestAddr lists);
 
 /*
+ * qnvme_keep_lists: @keep: do not write lists, for they are there already from
+ * commands like those that follow.
+ */
+void qnvme_keep_lists(QNvme *nvme, bool keep);
+
+/*
  * qnvme_admin, qnvme_command: an administration, or an I/O, command as it is,
  * but for its identifier.  Wait for the end, and return as qnvme_io() does.
  */
