@@ -201,7 +201,7 @@ static int reap(QNvme *nvme, Queue *queue)
     if ((le16_to_cpu(status) & 1) != queue->phase) {
         return false;
     }
-    smp_rmb();
+    smp_rmb();  /* the drive writes the phase last */
     ram_read(nvme, gpa, &cqe, sizeof(cqe));
     next_completion(queue);
     ring(nvme, queue, true, queue->head);

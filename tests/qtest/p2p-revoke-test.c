@@ -19,6 +19,7 @@
 #include "qemu/cutils.h"
 #include "qemu/timer.h"
 #include "standard-headers/linux/pci_regs.h"
+#include "tests/qtest/libqos/pci-pc.h"
 #include "image.h"
 #include "peer-machine.h"
 
@@ -206,9 +207,7 @@ static void share(Campaign *c)
 
 static void unplug(Campaign *c)
 {
-    qtest_qmp_device_del_send(c->m->qts, "t0");
-    qtest_outl(c->m->qts, 0xae08, 1u << PEER_SLOT); /* PIIX4: the guest's part */
-    qtest_qmp_eventwait(c->m->qts, "DEVICE_DELETED");
+    qpci_unplug_acpi_device_test(c->m->qts, "t0", PEER_SLOT);
 }
 
 static void plug(Campaign *c)
