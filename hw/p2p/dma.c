@@ -30,7 +30,6 @@ static void *p2p_map_fault(P2PView *view, hwaddr gpa, hwaddr *plen,
                            bool is_write)
 {
     size_t offset = gpa % qemu_real_host_page_size();
-    void *hva;
 
     p2p_view_fault(view, gpa, is_write);
     if (p2p_view_is_of_nic(view)) {
@@ -38,11 +37,7 @@ static void *p2p_map_fault(P2PView *view, hwaddr gpa, hwaddr *plen,
         return NULL;
     }
     *plen = MIN(*plen, P2P_FAULT_SIZE - offset);
-    hva = p2p_bar_mapping_get(p2p_fault_mapping(), offset);
-    if (!is_write) {
-        memset(hva, 0xff, *plen);
-    }
-    return hva;
+    return p2p_bar_mapping_get(p2p_fault_mapping(), offset);
 }
 
 bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
@@ -68,6 +63,20 @@ bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
     }
     *plen = MIN(*plen, memory_region_size(mr) - addr);
     *ptr = p2p_bar_mapping_get(mapping, addr);
+    return true;
+}
+
+bool p2p_dma_unmap(void *ptr)
+{
+    P2PBarMapping *mapping;
+
+    WITH_RCU_READ_LOCK_GUARD() {
+        mapping = p2p_bar_mapping_find(ptr);
+    }
+    if (!mapping) {
+        return false;
+    }
+    p2p_bar_mapping_put(mapping);
     return true;
 }
 

@@ -387,8 +387,7 @@ static void p2p_map_add_window(P2PGroup *group, P2PBarWindow *bar,
         window.writers = window.readers;
     }
     if (bar->mapping && p2p_bar_mapping_is_file(bar->mapping)) {
-        window.host.hva = memory_region_get_ram_ptr(
-                              p2p_bar_mapping_region(bar->mapping));
+        window.host.hva = p2p_bar_mapping_hva(bar->mapping);
     }
     g_array_append_val(build->windows, window);
 }

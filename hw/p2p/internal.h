@@ -246,9 +246,10 @@ bool p2p_bar_mappings_init(Error **errp);
 
 /*
  * A mapping of @window for device models; the caller's reference is to be
- * given to p2p_bar_mapping_revoke().  NULL, with a message: no memory.
+ * given to p2p_bar_mapping_revoke().  @steady: the BAR is known to answer.
+ * NULL, with a message: no memory.
  */
-P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window);
+P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady);
 
 /*
  * A mapping for VFIO of @window, which is RAM of a device model.  NULL: that
@@ -267,8 +268,10 @@ void p2p_bar_mapping_revoke(P2PBarMapping *mapping);
 #define P2P_FAULT_SIZE (1 * MiB)
 P2PBarMapping *p2p_fault_mapping(void);
 
-/* A ram_device region over it. */
+/* A ram_device region over it, for VFIO, if it is one of p2p_ram_mapping_new(). */
 MemoryRegion *p2p_bar_mapping_region(P2PBarMapping *mapping);
+
+void *p2p_bar_mapping_hva(P2PBarMapping *mapping);
 
 /* The following are for any thread. */
 
@@ -289,10 +292,11 @@ bool p2p_bar_mapping_is_file(P2PBarMapping *mapping);
 bool p2p_bar_mapping_is_direct(P2PBarMapping *mapping);
 
 /*
- * A pointer to the byte at @offset, with a reference to the region for
- * address_space_unmap(). The calling thread may touch the memory.
+ * A pointer to the byte at @offset, with a reference for p2p_bar_mapping_put().
+ * The calling thread may touch the memory.
  */
 void *p2p_bar_mapping_get(P2PBarMapping *mapping, uint64_t offset);
+void p2p_bar_mapping_put(P2PBarMapping *mapping);
 
 /* One access of @size bytes, 1, 2, 4 or 8.  With the BQL. */
 MemTxResult p2p_bar_mapping_access(P2PBarMapping *mapping, uint64_t offset,
@@ -337,8 +341,12 @@ void p2p_transfer_init(void);
 P2PBounce *p2p_bounce_new(uint64_t size, Error **errp);
 void p2p_bounce_free(P2PBounce *bounce);
 
-/* How drives with @bs as their image get at a BAR, and why that way. */
-P2PDataPath p2p_data_path(BlockDriverState *bs, const char **why);
+/*
+ * How drives with @bs as their image read into a BAR, or write from it, and why
+ * that way. With the graph lock, at least for reading.
+ */
+P2PDataPath p2p_data_path(BlockDriverState *bs, bool is_write,
+                          const char **why);
 
 /* --- peek.c ------------------------------------------------------------ */
 

@@ -4,8 +4,6 @@
  * A mapping is made anew from the device's file, although the device has one
  * already, so that it can be taken away: from one moment to the next nothing
  * is behind its addresses any more, whoever still uses a pointer into it.
- * (Also, memory_region_from_host() finds the owner of a pointer by address,
- * so one address must not stand in two RAM blocks.)
  *
  * A BAR that is no file is reached through the memory core.  Its mapping is a
  * range of addresses with nothing behind, which only p2p_bar_mapping_copy_to()
@@ -27,20 +25,26 @@
 OBJECT_DECLARE_SIMPLE_TYPE(P2PBarMapping, P2P_BAR_MAPPING)
 
 /*
- * The owner of its region.  An address_space_map() holds the region, and so
- * the mapping: its addresses are not used for anything else before the last
- * request that knows them has ended.
+ * An address_space_map() holds a reference: the addresses are not used for
+ * anything else before the last request that knows them has ended.
  */
 struct P2PBarMapping {
     Object parent_obj;
 
+    struct rcu_head rcu;
+
     P2PGroup *group;        /* owned reference; NULL: the fault mapping */
     P2PTraffic *traffic;    /* owned reference; the window's; or NULL */
+    /*
+     * Only if somebody maps RAM blocks into an IOMMU of the host and shall have
+     * it: VFIO, or QEMU's NVMe driver.
+     */
+    bool has_region;
     MemoryRegion region;
     uint8_t *hva;
     size_t size;
+    bool file;              /* there are bytes behind the addresses */
     Object *peek;           /* the way to a BAR that is no file; BQL */
-    bool direct;            /* constant: see p2p_direct_room() */
     int state;              /* P2PMappingState; atomic */
     QTAILQ_ENTRY(P2PBarMapping) next;   /* in p2p_retired */
 };
@@ -51,11 +55,17 @@ static QTAILQ_HEAD(, P2PBarMapping) p2p_retired =
 
 /* --- Which mapping an address belongs to ------------------------------- */
 
+typedef struct P2PMappingEntry {
+    uint8_t *hva;
+    size_t size;
+    P2PBarMapping *mapping;
+} P2PMappingEntry;
+
 /* All there are, ascending by address.  Changed with the BQL, read by RCU. */
 typedef struct P2PMappingTable {
     struct rcu_head rcu;
     size_t n;
-    P2PBarMapping *mappings[];
+    P2PMappingEntry entries[];
 } P2PMappingTable;
 
 static P2PMappingTable *p2p_mapping_table;
@@ -66,22 +76,26 @@ static void p2p_mapping_table_replace(P2PBarMapping *without,
     P2PMappingTable *old = p2p_mapping_table;
     size_t n = old ? old->n : 0;
     P2PMappingTable *new = g_malloc(sizeof(*new) +
-                                    (n + 1) * sizeof(new->mappings[0]));
+                                    (n + 1) * sizeof(new->entries[0]));
+    P2PMappingEntry fresh = {};
 
+    if (with) {
+        fresh = (P2PMappingEntry) { with->hva, with->size, with };
+    }
     new->n = 0;
     for (size_t i = 0; i < n; i++) {
-        P2PBarMapping *mapping = old->mappings[i];
+        P2PMappingEntry *entry = &old->entries[i];
 
-        if (with && with->hva < mapping->hva) {
-            new->mappings[new->n++] = with;
-            with = NULL;
+        if (fresh.mapping && fresh.hva < entry->hva) {
+            new->entries[new->n++] = fresh;
+            fresh.mapping = NULL;
         }
-        if (mapping != without) {
-            new->mappings[new->n++] = mapping;
+        if (entry->mapping != without) {
+            new->entries[new->n++] = *entry;
         }
     }
-    if (with) {
-        new->mappings[new->n++] = with;
+    if (fresh.mapping) {
+        new->entries[new->n++] = fresh;
     }
     qatomic_rcu_set(&p2p_mapping_table, new);
     if (old) {
@@ -97,14 +111,14 @@ P2PBarMapping *p2p_bar_mapping_find(const void *hva)
 
     while (first < end) {
         size_t middle = first + (end - first) / 2;
-        P2PBarMapping *mapping = table->mappings[middle];
+        const P2PMappingEntry *entry = &table->entries[middle];
 
-        if (p < mapping->hva) {
+        if (p < entry->hva) {
             end = middle;
-        } else if (p >= mapping->hva + mapping->size) {
+        } else if (p >= entry->hva + entry->size) {
             first = middle + 1;
         } else {
-            return mapping;
+            return entry->mapping;
         }
     }
     return NULL;
@@ -127,8 +141,16 @@ static P2PBarMapping *p2p_fault;
 /* Makes new mappings for those that have broken. */
 static QEMUBH *p2p_mend_bh;
 
+/* Put nothing behind the addresses. */
+static bool p2p_bar_mapping_empty(P2PBarMapping *mapping)
+{
+    return mmap(mapping->hva, mapping->size, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_FIXED, p2p_nothing_fd, 0) != MAP_FAILED;
+}
+
 static void p2p_mend(void *opaque)
 {
+    p2p_bar_mapping_empty(p2p_fault);
     p2p_changed();
     p2p_update();
 }
@@ -140,16 +162,17 @@ bool p2p_bar_mapping_rescue(void *hva)
 
     RCU_READ_LOCK_GUARD();
     mapping = p2p_bar_mapping_find(hva);
-    if (!mapping ||
-        mmap(QEMU_ALIGN_PTR_DOWN(hva, page), page, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_FIXED, p2p_ones_fd, 0) == MAP_FAILED) {
+    if (!mapping) {
         return false;
     }
+    /* First of all: no request that finds the page may pass for right. */
     if (qatomic_cmpxchg(&mapping->state, P2P_MAPPING_LIVE,
-                        P2P_MAPPING_BROKEN) == P2P_MAPPING_LIVE) {
+                        P2P_MAPPING_BROKEN) == P2P_MAPPING_LIVE ||
+        mapping == p2p_fault) {
         qemu_bh_schedule(p2p_mend_bh);
     }
-    return true;
+    return mmap(QEMU_ALIGN_PTR_DOWN(hva, page), page, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_FIXED, p2p_ones_fd, 0) != MAP_FAILED;
 }
 
 static int p2p_bar_fd(PCIDevice *dev, int bar, off_t *offset)
@@ -195,12 +218,20 @@ static int p2p_ram_fd(P2PBarWindow *window, off_t *offset)
  */
 #define P2P_DIRECT_ROOM (384 * GiB)
 
+static int p2p_add_ram_block(RAMBlock *block, void *opaque)
+{
+    *(uint64_t *)opaque += qemu_ram_get_max_length(block);
+    return 0;
+}
+
 static bool p2p_direct_room(uint64_t size)
 {
-    static uint64_t used;
+    static uint64_t before;
+    uint64_t now = 0;
 
-    used += size;
-    return MACHINE(qdev_get_machine())->maxram_size + used < P2P_DIRECT_ROOM;
+    before += size;
+    qemu_ram_foreach_block(p2p_add_ram_block, &now);
+    return now + before < P2P_DIRECT_ROOM;
 }
 
 static P2PBarMapping *p2p_bar_mapping_create(P2PGroup *group, void *hva,
@@ -214,15 +245,17 @@ static P2PBarMapping *p2p_bar_mapping_create(P2PGroup *group, void *hva,
     }
     mapping->hva = hva;
     mapping->size = size;
-    mapping->direct = p2p_direct_room(size);
-    /*
-     * Not RAM, so that nobody takes it for the machine's.  It stands in no
-     * address space unless VFIO is to map it.
-     */
-    memory_region_init_ram_device_ptr(&mapping->region, OBJECT(mapping),
-                                      "p2p-bar-mapping", size, hva);
     p2p_mapping_table_replace(NULL, mapping);
     return mapping;
+}
+
+/* Not RAM, so that nobody takes it for the machine's. */
+static void p2p_bar_mapping_add_region(P2PBarMapping *mapping)
+{
+    memory_region_init_ram_device_ptr(&mapping->region, OBJECT(mapping),
+                                      "p2p-bar-mapping", mapping->size,
+                                      mapping->hva);
+    mapping->has_region = true;
 }
 
 static void *p2p_map_file(P2PBarWindow *window, int fd, off_t start)
@@ -233,20 +266,21 @@ static void *p2p_map_file(P2PBarWindow *window, int fd, off_t start)
                                       start);
 }
 
-P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window)
+P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
 {
     PCIDevice *dev = window->owner->dev;
     P2PBarMapping *mapping;
     off_t start = 0;
     int fd = p2p_bar_fd(dev, window->bar, &start);
+    bool fits = window->size == (size_t)window->size;
     void *hva = MAP_FAILED;
     bool file;
 
-    if (window->backing == P2P_BACKING_RAM_DEVICE) {
+    if (window->backing == P2P_BACKING_RAM_DEVICE && fits) {
         hva = p2p_map_file(window, fd, start + window->offset);
     }
     file = hva != MAP_FAILED;
-    if (!file) {
+    if (!file && fits) {
         hva = mmap(NULL, window->size, PROT_READ | PROT_WRITE, MAP_SHARED,
                    p2p_nothing_fd, 0);
     }
@@ -259,6 +293,11 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window)
     }
     mapping = p2p_bar_mapping_create(window->owner->group, hva, window->size);
     mapping->traffic = g_atomic_rc_box_acquire(window->traffic);
+    mapping->file = file;
+    if (file && steady && window->access == P2P_ACCESS_RW &&
+        p2p_direct_room(window->size)) {
+        p2p_bar_mapping_add_region(mapping);
+    }
     if (!file) {
         mapping->peek = p2p_peek_new(dev->io_regions[window->bar].memory,
                                      window->offset, window->size);
@@ -273,10 +312,15 @@ P2PBarMapping *p2p_ram_mapping_new(P2PBarWindow *window)
     off_t start = 0;
     int fd = p2p_ram_fd(window, &start);
     void *hva = p2p_map_file(window, fd, start);
+    P2PBarMapping *mapping;
 
-    return hva == MAP_FAILED
-           ? NULL : p2p_bar_mapping_create(window->owner->group, hva,
-                                           window->size);
+    if (hva == MAP_FAILED) {
+        return NULL;
+    }
+    mapping = p2p_bar_mapping_create(window->owner->group, hva, window->size);
+    mapping->file = true;
+    p2p_bar_mapping_add_region(mapping);
+    return mapping;
 }
 
 P2PBarMapping *p2p_fault_mapping(void)
@@ -301,6 +345,8 @@ static int p2p_ones_new(Error **errp)
 
 bool p2p_bar_mappings_init(Error **errp)
 {
+    void *hva;
+
     if (p2p_fault) {
         return true;
     }
@@ -315,26 +361,44 @@ bool p2p_bar_mappings_init(Error **errp)
         return false;
     }
     p2p_mend_bh = qemu_bh_new(p2p_mend, NULL);
-    p2p_fault = p2p_bar_mapping_create(
-        NULL, qemu_memalign(qemu_real_host_page_size(), P2P_FAULT_SIZE),
-        P2P_FAULT_SIZE);
+    hva = mmap(NULL, P2P_FAULT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+               p2p_nothing_fd, 0);
+    if (hva == MAP_FAILED) {
+        error_setg_errno(errp, errno, "cannot map memory");
+        return false;
+    }
+    p2p_fault = p2p_bar_mapping_create(NULL, hva, P2P_FAULT_SIZE);
     p2p_fault->state = P2P_MAPPING_REVOKED;
     return true;
 }
 
+static void p2p_bar_mapping_drop(struct rcu_head *rcu)
+{
+    object_unref(OBJECT(container_of(rcu, P2PBarMapping, rcu)));
+}
+
+static QEMUTimer *p2p_reap_timer;
+#define P2P_REAP_MS 1000
+
 /*
- * What a request that has ended leaves behind goes here and not with its last
- * reference, which it may drop in any thread.
+ * The last reference that a request has may end in any thread; what it leaves
+ * behind goes here. The addresses may be used again when no reader of the table
+ * can find them.
  */
-static void p2p_bar_mappings_reap(void)
+static void p2p_bar_mappings_reap(void *opaque)
 {
     P2PBarMapping *mapping, *tmp;
 
     QTAILQ_FOREACH_SAFE(mapping, &p2p_retired, next, tmp) {
         if (qatomic_read(&OBJECT(mapping)->ref) == 1) {
             QTAILQ_REMOVE(&p2p_retired, mapping, next);
-            object_unref(OBJECT(mapping));
+            p2p_mapping_table_replace(mapping, NULL);
+            call_rcu1(&mapping->rcu, p2p_bar_mapping_drop);
         }
+    }
+    if (!QTAILQ_EMPTY(&p2p_retired)) {
+        timer_mod(p2p_reap_timer,
+                  qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + P2P_REAP_MS);
     }
 }
 
@@ -343,14 +407,15 @@ void p2p_bar_mapping_revoke(P2PBarMapping *mapping)
     trace_p2p_mapping_revoke(mapping->hva, mapping->size);
     qatomic_set(&mapping->state, P2P_MAPPING_REVOKED);
 
-    /* QEMU's own NVMe driver has it in a host IOMMU: out of there, now. */
-    ram_block_notify_remove(mapping->hva, mapping->size, mapping->size);
+    if (mapping->has_region) {
+        /* QEMU's own NVMe driver has it in a host IOMMU: out of there, now. */
+        ram_block_notify_remove(mapping->hva, mapping->size, mapping->size);
+    }
     /*
      * When this returns, no processor has the old pages in its TLB: neither
      * a thread of QEMU nor the kernel on its behalf copies to the BAR.
      */
-    if (mmap(mapping->hva, mapping->size, PROT_READ | PROT_WRITE,
-             MAP_SHARED | MAP_FIXED, p2p_nothing_fd, 0) == MAP_FAILED &&
+    if (!p2p_bar_mapping_empty(mapping) &&
         mprotect(mapping->hva, mapping->size, PROT_NONE)) {
         error_report("p2p: a mapping of a BAR cannot be taken away: %s; "
                      "requests in flight may still reach it", strerror(errno));
@@ -359,8 +424,12 @@ void p2p_bar_mapping_revoke(P2PBarMapping *mapping)
         p2p_peek_free(mapping->peek);
         mapping->peek = NULL;
     }
-    p2p_bar_mappings_reap();
     QTAILQ_INSERT_TAIL(&p2p_retired, mapping, next);
+    if (!p2p_reap_timer) {
+        p2p_reap_timer = timer_new_ms(QEMU_CLOCK_REALTIME,
+                                      p2p_bar_mappings_reap, NULL);
+    }
+    p2p_bar_mappings_reap(NULL);
 }
 
 static void p2p_bar_mapping_finalize(Object *obj)
@@ -368,7 +437,6 @@ static void p2p_bar_mapping_finalize(Object *obj)
     P2PBarMapping *mapping = P2P_BAR_MAPPING(obj);
 
     if (mapping->hva) {
-        p2p_mapping_table_replace(mapping, NULL);
         munmap(mapping->hva, mapping->size);
     }
     if (mapping->traffic) {
@@ -386,6 +454,11 @@ MemoryRegion *p2p_bar_mapping_region(P2PBarMapping *mapping)
     return &mapping->region;
 }
 
+void *p2p_bar_mapping_hva(P2PBarMapping *mapping)
+{
+    return mapping->hva;
+}
+
 P2PMappingState p2p_bar_mapping_state(P2PBarMapping *mapping)
 {
     return qatomic_read(&mapping->state);
@@ -393,12 +466,12 @@ P2PMappingState p2p_bar_mapping_state(P2PBarMapping *mapping)
 
 bool p2p_bar_mapping_is_file(P2PBarMapping *mapping)
 {
-    return !qatomic_read(&mapping->peek);
+    return mapping->file;
 }
 
 bool p2p_bar_mapping_is_direct(P2PBarMapping *mapping)
 {
-    return mapping->direct;
+    return mapping->has_region;
 }
 
 P2PGroup *p2p_bar_mapping_group(P2PBarMapping *mapping)
@@ -413,9 +486,14 @@ P2PTraffic *p2p_bar_mapping_traffic(P2PBarMapping *mapping)
 
 void *p2p_bar_mapping_get(P2PBarMapping *mapping, uint64_t offset)
 {
-    memory_region_ref(&mapping->region);
+    object_ref(OBJECT(mapping));
     p2p_guard_thread();
     return mapping->hva + offset;
+}
+
+void p2p_bar_mapping_put(P2PBarMapping *mapping)
+{
+    object_unref(OBJECT(mapping));
 }
 
 /* One access of 1, 2, 4 or 8 bytes, as the bus has it. */
@@ -446,11 +524,11 @@ MemTxResult p2p_bar_mapping_access(P2PBarMapping *mapping, uint64_t offset,
 {
     MemTxResult result = MEMTX_OK;
 
-    if (mapping->peek) {
-        result = p2p_peek_rw(mapping->peek, offset, value, size, is_write);
-    } else {
+    if (mapping->file) {
         p2p_guard_thread();
         p2p_access(mapping->hva + offset, value, size, is_write);
+    } else if (mapping->peek) {
+        result = p2p_peek_rw(mapping->peek, offset, value, size, is_write);
     }
     return p2p_bar_mapping_state(mapping) == P2P_MAPPING_LIVE
            ? result : result | MEMTX_ERROR;

@@ -90,6 +90,9 @@ Object *p2p_model_window_new(P2PView *view, P2PBarWindow *window)
     model->readonly = window->access == P2P_ACCESS_RO;
     memory_region_init_io(&model->region, OBJECT(model), &p2p_model_window_ops,
                           model, "p2p-model-window", window->size);
+    if (p2p_bar_mapping_is_file(model->mapping)) {
+        p2p_enable_lockless_io(&model->region);
+    }
     return OBJECT(model);
 }
 

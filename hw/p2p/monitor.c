@@ -64,6 +64,17 @@ static PCIDevice *p2p_device_of_drive(BlockBackend *blk)
     return (PCIDevice *)dev;
 }
 
+static P2PDrivePath * GRAPH_RDLOCK p2p_drive_path(BlockDriverState *bs,
+                                                 bool is_write)
+{
+    P2PDrivePath *path = g_new0(P2PDrivePath, 1);
+    const char *why;
+
+    path->data_path = p2p_data_path(bs, is_write, &why);
+    path->reason = g_strdup(why);
+    return path;
+}
+
 static P2PDriveInfoList *p2p_drives(P2PMember *initiator)
 {
     P2PDriveInfoList *list = NULL, **tail = &list;
@@ -73,15 +84,14 @@ static P2PDriveInfoList *p2p_drives(P2PMember *initiator)
     while ((blk = blk_all_next(blk))) {
         BlockDriverState *bs = blk_bs(blk);
         P2PDriveInfo *info;
-        const char *why;
 
         if (p2p_device_of_drive(blk) != initiator->dev) {
             continue;
         }
         info = g_new0(P2PDriveInfo, 1);
         info->drive = g_strdup(bs ? bdrv_get_node_name(bs) : blk_name(blk));
-        info->data_path = p2p_data_path(bs, &why);
-        info->reason = g_strdup(why);
+        info->read = p2p_drive_path(bs, false);
+        info->write = p2p_drive_path(bs, true);
         QAPI_LIST_APPEND(tail, info);
     }
     return list;
@@ -368,6 +378,13 @@ P2PTranslation *qmp_p2p_translate(const char *initiator,
 
 /* --- info p2p ---------------------------------------------------------- */
 
+static void p2p_print_drive_path(Monitor *mon, const char *drive,
+                                 const char *what, P2PDrivePath *path)
+{
+    monitor_printf(mon, "        drive %s %s: %s, because %s\n", drive, what,
+                   P2PDataPath_str(path->data_path), path->reason);
+}
+
 static void p2p_print_grant(Monitor *mon, P2PGrantInfo *grant)
 {
     monitor_printf(mon, "      %-16s %-13s %s", grant->initiator,
@@ -380,9 +397,8 @@ static void p2p_print_grant(Monitor *mon, P2PGrantInfo *grant)
                    " failures\n", grant->maps, grant->unmaps,
                    grant->failures);
     for (P2PDriveInfoList *d = grant->drives; d; d = d->next) {
-        monitor_printf(mon, "        drive %s: %s, because %s\n",
-                       d->value->drive, P2PDataPath_str(d->value->data_path),
-                       d->value->reason);
+        p2p_print_drive_path(mon, d->value->drive, "reads", d->value->read);
+        p2p_print_drive_path(mon, d->value->drive, "writes", d->value->write);
     }
     if (grant->reason) {
         monitor_printf(mon, "        because %s\n", grant->reason);

@@ -72,6 +72,11 @@ bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
     return false;
 }
 
+bool p2p_dma_unmap(void *ptr)
+{
+    return false;
+}
+
 uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
                           uint64_t size, uint64_t residual)
 {

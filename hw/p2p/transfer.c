@@ -5,11 +5,11 @@
  *
  *   direct       the host's NVMe drive moves the data, QEMU's user space
  *                driver gives it the BAR's address
- *   kernel-copy  the kernel copies between its page cache and the BAR
+ *   kernel-copy  the kernel copies from its page cache into the BAR
  *   bounce       through a buffer of the group, with a copy by the kernel
  *                between the buffer and the BAR: where the kernel does not
- *                take a BAR as a buffer (O_DIRECT), or a driver looks at the
- *                data itself
+ *                take a BAR as a buffer (O_DIRECT), a driver looks at the
+ *                data itself, or what is written must not be cut in a block
  *
  * No processor touches the BAR outside of the kernel, whose copies fail with
  * EFAULT if it is gone.  A request that has seen a mapping go fails, whatever
@@ -80,7 +80,7 @@ void p2p_bounce_free(P2PBounce *bounce)
     }
 }
 
-/* First come, first served: a large request is not passed by small ones. */
+/* Who comes later waits behind those who wait, so that none is passed by for ever. */
 static size_t coroutine_fn p2p_bounce_get(P2PBounce *bounce, size_t size)
 {
     size_t n = DIV_ROUND_UP(size, bounce->page);
@@ -184,7 +184,7 @@ static int coroutine_fn p2p_copy(P2PBounce *bounce, size_t offset,
 
 /* The way to the file, and why no better one. */
 static P2PDataPath GRAPH_RDLOCK p2p_file_path(BlockDriverState *bs,
-                                              const char **why)
+                                              bool is_write, const char **why)
 {
     const char *aio = qdict_get_try_str(bs->options, "aio");
 
@@ -198,11 +198,17 @@ static P2PDataPath GRAPH_RDLOCK p2p_file_path(BlockDriverState *bs,
         *why = "the image is opened with another aio= than threads";
         return P2P_DATA_PATH_BOUNCE;
     }
-    *why = "the kernel copies between its page cache and the BAR";
+    if (is_write) {
+        *why = "if the BAR goes while the kernel copies, no block of the image "
+               "shall be part old, part new";
+        return P2P_DATA_PATH_BOUNCE;
+    }
+    *why = "the kernel copies from its page cache into the BAR";
     return P2P_DATA_PATH_KERNEL_COPY;
 }
 
-P2PDataPath p2p_data_path(BlockDriverState *bs, const char **why)
+P2PDataPath GRAPH_RDLOCK p2p_data_path(BlockDriverState *bs, bool is_write,
+                                       const char **why)
 {
     while (bs && bs->drv) {
         const char *driver = bs->drv->format_name;
@@ -218,7 +224,7 @@ P2PDataPath p2p_data_path(BlockDriverState *bs, const char **why)
         }
         if (g_str_equal(driver, "file") ||
             g_str_equal(driver, "host_device")) {
-            return p2p_file_path(bs, why);
+            return p2p_file_path(bs, is_write, why);
         }
         if (!g_str_equal(driver, "raw") && !g_str_equal(driver, "throttle")) {
             *why = "the image's format or a filter works on the data";
@@ -233,11 +239,11 @@ P2PDataPath p2p_data_path(BlockDriverState *bs, const char **why)
 /* --- A transfer -------------------------------------------------------- */
 
 /* Part of the vector that is contiguous, and all in one mapping or in none. */
-typedef struct P2PRange {
+typedef struct P2PExtent {
     uint8_t *hva;
     size_t size;
     P2PBarMapping *mapping;     /* NULL: not a peer's */
-} P2PRange;
+} P2PExtent;
 
 typedef struct P2PTransfer {
     BdrvChild *child;
@@ -245,16 +251,16 @@ typedef struct P2PTransfer {
     int64_t bytes;
     BdrvRequestFlags flags;
     bool is_write;
-    GArray *ranges;             /* of P2PRange */
+    GArray *ranges;             /* of P2PExtent */
     P2PBarMapping *peer;        /* one of the mappings; NULL: none */
 } P2PTransfer;
 
 /* The mappings stay, because the request holds them mapped. */
 static void p2p_transfer_add(P2PTransfer *t, uint8_t *hva, size_t size)
 {
-    P2PRange range = { .hva = hva, .size = size };
-    P2PRange *last = t->ranges->len
-                     ? &g_array_index(t->ranges, P2PRange, t->ranges->len - 1)
+    P2PExtent range = { .hva = hva, .size = size };
+    P2PExtent *last = t->ranges->len
+                     ? &g_array_index(t->ranges, P2PExtent, t->ranges->len - 1)
                      : NULL;
 
     WITH_RCU_READ_LOCK_GUARD() {
@@ -296,7 +302,7 @@ static P2PMappingState p2p_transfer_state(P2PTransfer *t)
     P2PMappingState state = P2P_MAPPING_LIVE;
 
     for (guint i = 0; i < t->ranges->len; i++) {
-        P2PRange *r = &g_array_index(t->ranges, P2PRange, i);
+        P2PExtent *r = &g_array_index(t->ranges, P2PExtent, i);
 
         if (r->mapping) {
             state = MAX(state, p2p_bar_mapping_state(r->mapping));
@@ -332,7 +338,7 @@ static P2PDataPath coroutine_fn GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
     BlockDriverState *bs = t->child->bs;
     size_t page = qemu_real_host_page_size();
     const char *why;
-    P2PDataPath path = p2p_data_path(bs, &why);
+    P2PDataPath path = p2p_data_path(bs, t->is_write, &why);
     /* What is not a multiple of it is padded, which makes a vector of it. */
     size_t align = path == P2P_DATA_PATH_DIRECT ? page
                                                 : bs->bl.request_alignment;
@@ -343,7 +349,7 @@ static P2PDataPath coroutine_fn GRAPH_RDLOCK p2p_transfer_path(P2PTransfer *t)
         return P2P_DATA_PATH_BOUNCE;
     }
     for (guint i = 0; i < t->ranges->len; i++) {
-        P2PRange *r = &g_array_index(t->ranges, P2PRange, i);
+        P2PExtent *r = &g_array_index(t->ranges, P2PExtent, i);
 
         if ((r->mapping && !p2p_bar_mapping_is_file(r->mapping)) ||
             !QEMU_IS_ALIGNED(r->size, align) ||
@@ -374,7 +380,7 @@ static int coroutine_fn GRAPH_RDLOCK p2p_transfer_direct(P2PTransfer *t)
 
     qemu_iovec_init(&qiov, t->ranges->len);
     for (guint i = 0; i < t->ranges->len; i++) {
-        P2PRange *r = &g_array_index(t->ranges, P2PRange, i);
+        P2PExtent *r = &g_array_index(t->ranges, P2PExtent, i);
 
         qemu_iovec_add(&qiov, r->hva, r->size);
     }
@@ -392,7 +398,7 @@ static int coroutine_fn GRAPH_RDLOCK p2p_transfer_kernel_copy(P2PTransfer *t)
     int64_t offset = t->offset;
 
     for (guint i = 0; i < t->ranges->len; i++) {
-        P2PRange *r = &g_array_index(t->ranges, P2PRange, i);
+        P2PExtent *r = &g_array_index(t->ranges, P2PExtent, i);
         QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, r->hva, r->size);
         int ret = p2p_transfer_io(t, offset, &qiov);
 
@@ -415,7 +421,7 @@ p2p_transfer_piece(P2PTransfer *t, P2PBounce *bounce, size_t buffer,
 
     qemu_iovec_init(&qiov, ranges->len);
     for (guint i = 0; i < ranges->len; i++) {
-        P2PRange *r = &g_array_index(ranges, P2PRange, i);
+        P2PExtent *r = &g_array_index(ranges, P2PExtent, i);
 
         if (!r->mapping) {
             qemu_iovec_add(&qiov, r->hva, r->size);
@@ -436,7 +442,7 @@ p2p_transfer_piece(P2PTransfer *t, P2PBounce *bounce, size_t buffer,
     }
     at = buffer;
     for (guint i = 0; i < ranges->len && !t->is_write; i++) {
-        P2PRange *r = &g_array_index(ranges, P2PRange, i);
+        P2PExtent *r = &g_array_index(ranges, P2PExtent, i);
 
         if (r->mapping) {
             if (ret >= 0) {
@@ -452,7 +458,7 @@ p2p_transfer_piece(P2PTransfer *t, P2PBounce *bounce, size_t buffer,
 static int coroutine_fn GRAPH_RDLOCK p2p_transfer_bounce(P2PTransfer *t)
 {
     P2PBounce *bounce = p2p_group_bounce(p2p_bar_mapping_group(t->peer));
-    g_autoptr(GArray) piece = g_array_new(false, false, sizeof(P2PRange));
+    g_autoptr(GArray) piece = g_array_new(false, false, sizeof(P2PExtent));
     size_t piece_max = MIN(P2P_BOUNCE_PIECE, bounce->pages * bounce->page);
     size_t buffer_size = MIN(t->bytes, piece_max);
     size_t buffer = p2p_bounce_get(bounce, buffer_size);
@@ -465,14 +471,14 @@ static int coroutine_fn GRAPH_RDLOCK p2p_transfer_bounce(P2PTransfer *t)
 
         g_array_set_size(piece, 0);
         while (i < t->ranges->len && filled < piece_max) {
-            P2PRange part = g_array_index(t->ranges, P2PRange, i);
+            P2PExtent part = g_array_index(t->ranges, P2PExtent, i);
 
             part.hva += done;
             part.size = MIN(part.size - done, piece_max - filled);
             g_array_append_val(piece, part);
             filled += part.size;
             done += part.size;
-            if (done == g_array_index(t->ranges, P2PRange, i).size) {
+            if (done == g_array_index(t->ranges, P2PExtent, i).size) {
                 done = 0;
                 i++;
             }
@@ -492,7 +498,7 @@ p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
     P2PTransfer t = {
         .child = child, .offset = offset, .bytes = bytes, .flags = flags,
         .is_write = is_write,
-        .ranges = g_array_new(false, false, sizeof(P2PRange)),
+        .ranges = g_array_new(false, false, sizeof(P2PExtent)),
     };
     P2PMappingState state;
     P2PDataPath path = P2P_DATA_PATH_BOUNCE;

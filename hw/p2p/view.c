@@ -63,7 +63,7 @@ struct P2PView {
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
     GHashTable *by_gpa;     /* gpa -> slice that is not gone */
-    int64_t next_fault;     /* may be told then, in ms; atomic */
+    unsigned next_fault;    /* may be told then, in ms, modulo; atomic */
     QTAILQ_ENTRY(P2PView) next;
 };
 
@@ -538,11 +538,12 @@ int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container)
  */
 static bool p2p_view_may_tell(P2PView *view)
 {
-    int64_t now = qemu_clock_get_ms(p2p_event_clock());
-    int64_t next = qatomic_read(&view->next_fault);
+    unsigned now = qemu_clock_get_ms(p2p_event_clock());
+    unsigned next = qatomic_read(&view->next_fault);
 
-    return now >= next && qatomic_cmpxchg(&view->next_fault, next,
-                                          now + P2P_TELL_INTERVAL_MS) == next;
+    return (int)(now - next) >= 0 &&
+           qatomic_cmpxchg(&view->next_fault, next,
+                           now + P2P_TELL_INTERVAL_MS) == next;
 }
 
 MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
@@ -617,6 +618,8 @@ P2PView *p2p_view_new(P2PGroup *group, P2PMember *member)
     if (member) {
         memory_region_init_io(&view->root, owner, &p2p_view_ops, view,
                               view->name, UINT64_MAX);
+        p2p_enable_lockless_io(&view->root);
+        view->next_fault = qemu_clock_get_ms(p2p_event_clock());
     } else {
         memory_region_init(&view->root, owner, view->name, UINT64_MAX);
     }

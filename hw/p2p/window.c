@@ -568,15 +568,15 @@ static void p2p_window_remap(P2PBarWindow *window, bool moved)
                   (window->backing != P2P_BACKING_RAM ||
                    window->access == P2P_ACCESS_RO) &&
                   p2p_group_has_models(window->owner->group);
+    bool broken = window->mapping && p2p_bar_mapping_state(window->mapping) !=
+                                     P2P_MAPPING_LIVE;
 
-    if (window->mapping &&
-        (moved || !wanted ||
-         p2p_bar_mapping_state(window->mapping) != P2P_MAPPING_LIVE)) {
+    if (window->mapping && (moved || !wanted || broken)) {
         p2p_bar_mapping_revoke(window->mapping);
         window->mapping = NULL;
     }
     if (wanted && !window->mapping) {
-        window->mapping = p2p_bar_mapping_new(window);
+        window->mapping = p2p_bar_mapping_new(window, moved || !broken);
     }
 }
 

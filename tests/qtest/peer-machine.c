@@ -90,12 +90,15 @@ char *peer_machine_data_path(PeerMachine *m)
     g_autoptr(QDict) window = p2p_monitor_window(m->qts, "t0", 2, 0);
     const QDict *grant = p2p_monitor_grant(window, DRIVE_ID);
     QList *drives = qdict_get_qlist(grant, "drives");
-    const QDict *drive;
+    const QDict *drive, *read;
 
     g_assert_nonnull(drives);
     g_assert_cmpuint(qlist_size(drives), ==, 1);
     drive = qobject_to(QDict, qlist_peek(drives));
     g_assert_cmpstr(qdict_get_str(drive, "drive"), ==, DRIVE_NODE);
-    g_assert_cmpstr(qdict_get_str(drive, "reason"), !=, "");
-    return g_strdup(qdict_get_str(drive, "data-path"));
+    read = qdict_get_qdict(drive, "read");
+    g_assert_cmpstr(qdict_get_str(read, "reason"), !=, "");
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(drive, "write"),
+                                  "data-path"), ==, "bounce");
+    return g_strdup(qdict_get_str(read, "data-path"));
 }

@@ -47,12 +47,14 @@ void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret);
  * @ptr: what address_space_map() shall return; NULL: it cannot be mapped
  *
  * Returns whether the region is one of a view, and @ptr and @plen are set.
- * address_space_unmap() takes the pointer like that to any other RAM.
  *
  * Any thread; within an RCU read-side critical section.
  */
 bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
                  void **ptr);
+
+/* address_space_unmap(): whether p2p_dma_map() gave the pointer.  Any thread. */
+bool p2p_dma_unmap(void *ptr);
 
 /*
  * How many of the @size bytes of a scatter-gather list the device has to take
