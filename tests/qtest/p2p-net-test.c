@@ -2,8 +2,9 @@
  * Network devices send from a peer's BARs, and receive into them
  *
  * The other end of the device's network is a socket of the test.  Packets are
- * in BAR 2, which is a file, in BAR 4, which is RAM, or cut into pieces here
- * and there.  When memory decode of the peer is off, nothing of a packet gets
+ * in BAR 2, which is a file, in BAR 4, which is RAM, in an NVMe drive's CMB,
+ * which is neither, or cut into pieces here and there.  When memory decode of
+ * the peers is off, nothing of a packet gets
  * out, and the device is of use again as soon as the BAR, or RAM, is.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -25,6 +26,11 @@
 #define MAX_PACKET 9000u
 #define MAX_PIECES 3
 
+/* The drive with a CMB */
+#define CMB_SLOT 5
+#define CMB_BAR  2
+#define CMB      (66 * GiB)
+
 /*
  * Each piece has an area of its own in each of the places, and is put where
  * all but the smallest cross a page.  Around it, and where the packet is to
@@ -38,7 +44,7 @@
 /* How long to wait for a packet or a device */
 #define TIMEOUT_S 60
 
-/* Bounce buffers for a packet in BAR 4: by default there is a page of them. */
+/* Bounce buffers for a packet in the CMB: by default they are but a page. */
 #define OPTIONS "id=" DRIVE_ID ",addr=7,netdev=n0,p2p-group=g0," \
                 "x-max-bounce-buffer-size=65536"
 
@@ -405,6 +411,7 @@ typedef enum Place {
     IN_RAM,
     IN_BAR2,
     IN_BAR4,
+    IN_CMB,
     PLACES
 } Place;
 
@@ -418,24 +425,40 @@ static const Layout in_ram = { 1, { IN_RAM } };
 static const Layout in_bars[] = {
     { 1, { IN_BAR2 } },
     { 1, { IN_BAR4 } },
+    { 1, { IN_CMB } },
     { 2, { IN_RAM, IN_BAR2 } },
     { 2, { IN_BAR2, IN_RAM } },
     { 2, { IN_RAM, IN_BAR4 } },
     { 2, { IN_BAR4, IN_RAM } },
+    { 2, { IN_RAM, IN_CMB } },
+    { 2, { IN_CMB, IN_RAM } },
     { 2, { IN_BAR2, IN_BAR4 } },
+    { 2, { IN_CMB, IN_CMB } },
     { 3, { IN_RAM, IN_BAR2, IN_RAM } },
     { 3, { IN_BAR4, IN_RAM, IN_BAR2 } },
+    { 3, { IN_CMB, IN_BAR2, IN_BAR4 } },
 };
 
 static const size_t sizes[] = { 64, 1500, MAX_PACKET };
 
 typedef struct Bench {
     PeerMachine *m;
+    GuestPci cmb;
     Nic *nic;
     int socket;                 /* the other end of the network */
     uint64_t base[PLACES];
     uint32_t packets;           /* made so far */
 } Bench;
+
+static void switch_decode(Bench *b, bool on)
+{
+    const GuestPci *peers[] = { &b->m->target, &b->cmb };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(peers); i++) {
+        guest_pci_command(peers[i], on ? PCI_COMMAND_MEMORY : 0,
+                          on ? 0 : PCI_COMMAND_MEMORY);
+    }
+}
 
 static void bench_start(Bench *b, const NicKind *kind)
 {
@@ -448,13 +471,19 @@ static void bench_start(Bench *b, const NicKind *kind)
     g_assert_cmpint(setsockopt(b->socket, SOL_SOCKET, SO_RCVTIMEO, &timeout,
                                sizeof(timeout)), ==, 0);
     options = g_strdup_printf("-netdev dgram,id=n0,local.type=fd,"
-                              "local.str=%d", sockets[1]);
+                              "local.str=%d -device nvme,addr=%u,serial=c0,"
+                              "cmb_size_mb=1,legacy-cmb=on,p2p-group=g0,"
+                              "p2p-share=bar%u", sockets[1], CMB_SLOT, CMB_BAR);
     b->m = peer_machine_new("q35", &kind->drive, "", options);
     close(sockets[1]);
+    b->cmb = (GuestPci) { .qts = b->m->qts, .devfn = CMB_SLOT << 3 };
+    guest_pci_bar_map(&b->cmb, CMB_BAR, (P2PGuestAddr) { CMB });
+    switch_decode(b, true);
     b->nic = container_of(b->m->drive, Nic, drive);
     b->base[IN_RAM] = qmalloc(b->m->qos, MAX_PIECES * AREA);
     b->base[IN_BAR2] = PEER_BAR2;
     b->base[IN_BAR4] = PEER_BAR4;
+    b->base[IN_CMB] = CMB;
     b->packets = 0;
 }
 
@@ -467,12 +496,6 @@ static void bench_end(Bench *b)
     g_assert_cmpint(errno, ==, EAGAIN);
     peer_machine_end(b->m);
     close(b->socket);
-}
-
-static void switch_decode(Bench *b, bool on)
-{
-    guest_pci_command(&b->m->target, on ? PCI_COMMAND_MEMORY : 0,
-                      on ? 0 : PCI_COMMAND_MEMORY);
 }
 
 /* A broadcast of a protocol for experiments; no two are the same. */
