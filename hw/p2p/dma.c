@@ -10,8 +10,8 @@
 
 /*
  * A network device has no way to tell its driver that a packet went wrong. It
- * gets no pointer to memory that is not there, but drops the packet or asks to
- * be reset.
+ * gets no pointer to memory that is known not to be there, but drops the packet
+ * or asks to be reset.
  */
 static bool p2p_view_is_of_nic(P2PView *view)
 {
