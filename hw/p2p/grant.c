@@ -75,7 +75,9 @@ static P2PObstacle p2p_grant_obstacle(P2PMember *initiator,
     }
 
     if (!p2p_window_fits(window, initiator->passthrough)) {
-        return (P2PObstacle) { P2P_OBSTACLE_MODEL_RAM };
+        return (P2PObstacle) { initiator->passthrough
+                               ? P2P_OBSTACLE_MODEL_RAM
+                               : P2P_OBSTACLE_NO_MAPPING };
     }
     install = p2p_member_install(initiator, window);
     if (install && install->failed) {
@@ -118,6 +120,10 @@ static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
                                "is in no file: passthrough devices need one; "
                                "use a memory-backend-memfd (or -file) with "
                                "share=on for it", window->bar, name);
+    case P2P_OBSTACLE_NO_MAPPING:
+        return g_strdup_printf("QEMU could not map BAR %d of %s: no memory, "
+                               "or too many mappings (ulimit -v, "
+                               "vm.max_map_count)", window->bar, name);
     case P2P_OBSTACLE_MAP_ERROR:
         return p2p_grant_map_error(initiator, obstacle.err);
     case P2P_OBSTACLE_NO_CPU_MAPPING:

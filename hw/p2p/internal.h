@@ -146,6 +146,7 @@ typedef enum P2PObstacleKind {
     P2P_OBSTACLE_INTX,
     P2P_OBSTACLE_HIDDEN,
     P2P_OBSTACLE_MODEL_RAM,      /* RAM of a device model, for VFIO */
+    P2P_OBSTACLE_NO_MAPPING,     /* QEMU could not map it, for a model */
     P2P_OBSTACLE_MAP_ERROR,
     P2P_OBSTACLE_NO_CPU_MAPPING,
     P2P_OBSTACLE_INCOMPLETE,
@@ -190,6 +191,7 @@ struct P2PBarWindow {
      * when the window moves; that of a model's RAM for VFIO stays.
      */
     P2PBarMapping *mapping;      /* NULL: none now */
+    bool no_mapping_told;
     P2PBarMapping *ram_mapping;  /* NULL: none */
     P2PTraffic *traffic;         /* a reference of a g_atomic_rc_box */
 
@@ -218,6 +220,9 @@ bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
 
 /* Work out where the window is now. */
 void p2p_window_locate(P2PBarWindow *window);
+
+/* Whether device models reach the window by P2PBarWindow.mapping only. */
+bool p2p_window_needs_mapping(P2PBarWindow *window);
 
 /* Whether the window may be in the view of a passthrough, or other, device. */
 bool p2p_window_fits(P2PBarWindow *window, bool passthrough);

@@ -285,10 +285,14 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
                    p2p_nothing_fd, 0);
     }
     if (hva == MAP_FAILED) {
-        error_report("BAR %d of %s: no room for a mapping of %" PRIu64
-                     " bytes: %s; device models cannot reach it, the rest "
-                     "works", window->bar, p2p_device_name(dev), window->size,
-                     strerror(errno));
+        /* Once: the guest can have it tried as often as it likes. */
+        if (!window->no_mapping_told) {
+            window->no_mapping_told = true;
+            error_report("BAR %d of %s: no room for a mapping of %" PRIu64
+                         " bytes: %s; emulated devices cannot reach it, the "
+                         "rest works", window->bar, p2p_device_name(dev),
+                         window->size, strerror(errno));
+        }
         return NULL;
     }
     mapping = p2p_bar_mapping_create(window->owner->group, hva, window->size);

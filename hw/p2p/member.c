@@ -380,7 +380,8 @@ static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
     P2PGrant *grant = &window->grants[initiator->index];
 
     if (!initiator->passthrough) {
-        return NULL;
+        return window->state == P2P_WINDOW_STATE_MAPPED
+               ? g_strdup(grant->reason) : NULL;
     }
     if (!p2p_window_fits(window, true)) {
         return g_strdup("RAM of a device model must be in a file that is "

@@ -51,17 +51,37 @@ static P2PGrantPath p2p_qapi_path(P2PPathClass path_class)
     return paths[path_class];
 }
 
-/* The member that @blk is a drive of, by way of its buses; NULL: none. */
-static PCIDevice *p2p_device_of_drive(BlockBackend *blk)
+/*
+ * By way of buses.  Namespaces of NVMe hang on a subsystem, which is no device
+ * of the controller's bus.
+ */
+static bool p2p_is_drive_of(BlockBackend *blk, PCIDevice *pci)
 {
+    Object *subsystem = object_property_find(OBJECT(pci), "subsys")
+        ? object_property_get_link(OBJECT(pci), "subsys", NULL) : NULL;
     DeviceState *dev = blk_get_attached_dev(blk);
 
-    while (dev && !object_dynamic_cast(OBJECT(dev), TYPE_PCI_DEVICE)) {
+    while (dev) {
         BusState *bus = qdev_get_parent_bus(dev);
 
+        if (dev == DEVICE(pci) || OBJECT(dev) == subsystem) {
+            return true;
+        }
         dev = bus ? bus->parent : NULL;
     }
-    return (PCIDevice *)dev;
+    return false;
+}
+
+/* As the user knows it: names that begin with # are QEMU's. */
+static char *p2p_drive_name(BlockBackend *blk, BlockDriverState *bs)
+{
+    const char *node = bs ? bdrv_get_node_name(bs) : "";
+
+    if (*blk_name(blk)) {
+        return g_strdup(blk_name(blk));
+    }
+    return *node && *node != '#' ? g_strdup(node)
+                                 : blk_get_attached_dev_id(blk);
 }
 
 static P2PDrivePath * GRAPH_RDLOCK p2p_drive_path(BlockDriverState *bs,
@@ -85,11 +105,11 @@ static P2PDriveInfoList *p2p_drives(P2PMember *initiator)
         BlockDriverState *bs = blk_bs(blk);
         P2PDriveInfo *info;
 
-        if (p2p_device_of_drive(blk) != initiator->dev) {
+        if (!p2p_is_drive_of(blk, initiator->dev)) {
             continue;
         }
         info = g_new0(P2PDriveInfo, 1);
-        info->drive = g_strdup(bs ? bdrv_get_node_name(bs) : blk_name(blk));
+        info->drive = p2p_drive_name(blk, bs);
         info->read = p2p_drive_path(bs, false);
         info->write = p2p_drive_path(bs, true);
         QAPI_LIST_APPEND(tail, info);

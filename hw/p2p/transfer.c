@@ -227,7 +227,8 @@ P2PDataPath GRAPH_RDLOCK p2p_data_path(BlockDriverState *bs, bool is_write,
             return p2p_file_path(bs, is_write, why);
         }
         if (!g_str_equal(driver, "raw") && !g_str_equal(driver, "throttle")) {
-            *why = "the image's format or a filter works on the data";
+            *why = "the image's format, protocol or filter may look at the "
+                   "data itself";
             return P2P_DATA_PATH_BOUNCE;
         }
         bs = bdrv_primary_bs(bs);

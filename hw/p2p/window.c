@@ -562,11 +562,16 @@ static bool p2p_group_has_models(P2PGroup *group)
  * mapping that can be taken away.  A request that began before the window
  * moved must not end in it: there is a new one each time.
  */
+bool p2p_window_needs_mapping(P2PBarWindow *window)
+{
+    return window->backing != P2P_BACKING_RAM ||
+           window->access == P2P_ACCESS_RO;
+}
+
 static void p2p_window_remap(P2PBarWindow *window, bool moved)
 {
     bool wanted = window->state == P2P_WINDOW_STATE_MAPPED &&
-                  (window->backing != P2P_BACKING_RAM ||
-                   window->access == P2P_ACCESS_RO) &&
+                  p2p_window_needs_mapping(window) &&
                   p2p_group_has_models(window->owner->group);
     bool broken = window->mapping && p2p_bar_mapping_state(window->mapping) !=
                                      P2P_MAPPING_LIVE;
@@ -618,8 +623,10 @@ void p2p_window_locate(P2PBarWindow *window)
  */
 bool p2p_window_fits(P2PBarWindow *window, bool passthrough)
 {
-    return !passthrough || window->backing != P2P_BACKING_RAM ||
-           window->ram_mapping;
+    if (passthrough) {
+        return window->backing != P2P_BACKING_RAM || window->ram_mapping;
+    }
+    return window->mapping || !p2p_window_needs_mapping(window);
 }
 
 void p2p_traffic_add(P2PTraffic *traffic, P2PDataPath path, uint64_t bytes,

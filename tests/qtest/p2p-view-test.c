@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/resource.h>
 #include "compat.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
@@ -888,6 +889,48 @@ static void test_share_at_run_time(void)
     machine_end(&m);
 }
 
+/* Bytes of address space that the QEMU has. */
+static uint64_t address_space_of(Machine *m)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm",
+                                            (int)qtest_pid(m->qts));
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return g_ascii_strtoull(text, NULL, 10) * getpagesize();
+}
+
+/* What QEMU cannot map, no device model reaches by another way. */
+static void test_no_mapping(void)
+{
+    Machine m = machine_new("-machine q35 -m 128", "p2p-group=g0",
+                            "p2p-group=g0,p2p-share=none,size=16M", NULL);
+    struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+    g_autoptr(QDict) window = NULL;
+    const QDict *grant;
+
+    guest_pci_bar_map(&m.t[1].pci, 2, (P2PGuestAddr) { ELSEWHERE });
+    limit.rlim_cur = address_space_of(&m) + 8 * MiB;
+    g_assert_cmpint(prlimit(qtest_pid(m.qts), RLIMIT_AS, &limit, NULL), ==,
+                    0);
+    qtest_qmp_assert_success(m.qts, "{ 'execute': 'p2p-share', 'arguments': {"
+                             " 'device': 't1', 'bar': 2 } }");
+    window = p2p_monitor_window(m.qts, "t1", 2, 0);
+    grant = p2p_monitor_grant(window, "t0");
+    g_assert_false(qdict_get_bool(grant, "installed"));
+    g_assert_nonnull(strstr(qdict_get_str(grant, "reason"),
+                            "could not map BAR 2 of t1"));
+    expect_untouched(&m, 0, ELSEWHERE, NO_RIGHT);
+
+    /* With room it comes by itself when the window moves. */
+    limit.rlim_cur = RLIM_INFINITY;
+    g_assert_cmpint(prlimit(qtest_pid(m.qts), RLIMIT_AS, &limit, NULL), ==,
+                    0);
+    guest_pci_bar_map(&m.t[1].pci, 2, (P2PGuestAddr) { ELSEWHERE + GiB });
+    expect_reach(&m, &m.t[0], ELSEWHERE + GiB, 4096);
+    machine_end(&m);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -913,5 +956,6 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/view/hotplug", test_hotplug);
     qtest_add_func("p2p/view/grant-events", test_grant_events);
     qtest_add_func("p2p/view/share-at-run-time", test_share_at_run_time);
+    qtest_add_func("p2p/view/no-mapping", test_no_mapping);
     return g_test_run();
 }
