@@ -273,7 +273,7 @@ void p2p_bar_mapping_revoke(P2PBarMapping *mapping);
 #define P2P_FAULT_SIZE (1 * MiB)
 P2PBarMapping *p2p_fault_mapping(void);
 
-/* A ram_device region over it, for VFIO, if it is one of p2p_ram_mapping_new(). */
+/* A ram_device region over one of p2p_ram_mapping_new(), for VFIO. */
 MemoryRegion *p2p_bar_mapping_region(P2PBarMapping *mapping);
 
 void *p2p_bar_mapping_hva(P2PBarMapping *mapping);

@@ -43,7 +43,7 @@
 /* --- Bounce buffers ---------------------------------------------------- */
 
 struct P2PBounce {
-    int fd;                 /* the buffers, as a file: the kernel copies to it */
+    int fd;                 /* the buffers, as a file for the kernel's copies */
     uint8_t *hva;           /* the same as memory: block drivers use that */
     size_t page;
     size_t pages;
@@ -80,7 +80,7 @@ void p2p_bounce_free(P2PBounce *bounce)
     }
 }
 
-/* Who comes later waits behind those who wait, so that none is passed by for ever. */
+/* Who comes later waits behind those who wait: none is passed by for ever. */
 static size_t coroutine_fn p2p_bounce_get(P2PBounce *bounce, size_t size)
 {
     size_t n = DIV_ROUND_UP(size, bounce->page);

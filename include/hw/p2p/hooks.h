@@ -53,7 +53,7 @@ void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret);
 bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
                  void **ptr);
 
-/* address_space_unmap(): whether p2p_dma_map() gave the pointer.  Any thread. */
+/* address_space_unmap(): whether p2p_dma_map() gave @ptr.  Any thread. */
 bool p2p_dma_unmap(void *ptr);
 
 /*
