@@ -361,16 +361,21 @@ bool p2p_bar_mappings_init(Error **errp)
     if (p2p_ones_fd < 0) {
         p2p_ones_fd = p2p_nothing_fd < 0 ? -1 : p2p_ones_new(errp);
     }
-    if (p2p_ones_fd < 0 || !p2p_guard_init(errp)) {
+    if (p2p_ones_fd < 0) {
         return false;
     }
-    p2p_mend_bh = qemu_bh_new(p2p_mend, NULL);
     hva = mmap(NULL, P2P_FAULT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
                p2p_nothing_fd, 0);
     if (hva == MAP_FAILED) {
         error_setg_errno(errp, errno, "cannot map memory");
         return false;
     }
+    /* Last of what may fail: the handler must not be set twice. */
+    if (!p2p_guard_init(errp)) {
+        munmap(hva, P2P_FAULT_SIZE);
+        return false;
+    }
+    p2p_mend_bh = qemu_bh_new(p2p_mend, NULL);
     p2p_fault = p2p_bar_mapping_create(NULL, hva, P2P_FAULT_SIZE);
     p2p_fault->state = P2P_MAPPING_REVOKED;
     return true;

@@ -32,6 +32,7 @@ typedef struct Fixture {
     QNvme *nvme;        /* of the emulated drive */
     uint64_t cmb;       /* of drive0 */
     unsigned disk;      /* of the lab, whose contents it has */
+    char *image;        /* path of the file it is in; NULL: a drive */
 } Fixture;
 
 /* @options: with a -blockdev of the node name "d", which is like @disk. */
@@ -55,21 +56,26 @@ static void end(Fixture *f)
 {
     qnvme_free(f->nvme);
     lab_machine_free(f->machine);
+    if (f->image) {
+        unlink(f->image);
+        g_free(f->image);
+    }
 }
 
 /*
  * QEMU's NVMe driver with a drive of the lab.  Each may be taken once: the lab's
  * emulated drives raise no interrupt for the second one who drives them.
  */
-static char *host_drive(unsigned drive)
+static Fixture start_drive(unsigned drive)
 {
     g_autofree char *host = lab_host(drive);
+    g_autofree char *blockdev = g_strdup_printf(
+        "-blockdev nvme,node-name=d,device=%s,namespace=1", host);
 
-    return g_strdup_printf("-blockdev nvme,node-name=d,device=%s,namespace=1",
-                           host);
+    return start(blockdev, drive);
 }
 
-/* A file with what is on the lab's second drive; the caller unlinks it. */
+/* A file with what is on the lab's second drive */
 static char *image_new(void)
 {
     g_autofree uint8_t *words = g_malloc(16 * MiB);
@@ -82,6 +88,20 @@ static char *image_new(void)
     g_assert_cmpint(write(fd, words, 16 * MiB), ==, 16 * MiB);
     close(fd);
     return path;
+}
+
+/* @properties: of the file's node, @node; @more: options behind it */
+static Fixture start_image(const char *node, const char *properties,
+                           const char *more)
+{
+    char *image = image_new();
+    g_autofree char *blockdev = g_strdup_printf(
+        "-blockdev file,node-name=%s,filename=%s%s %s", node, image,
+        properties, more);
+    Fixture f = start(blockdev, 1);
+
+    f.image = image;
+    return f;
 }
 
 static int io(Fixture *f, QNvmeOp op, uint64_t lba, uint64_t bus, uint32_t len)
@@ -156,8 +176,7 @@ static void check_path(Fixture *f, const char *read, const char *write)
  */
 static void test_direct(void)
 {
-    g_autofree char *blockdev = host_drive(1);
-    Fixture f = start(blockdev, 1);
+    Fixture f = start_drive(1);
 
     check_both_ways(&f);
     check_path(&f, "direct", "direct");
@@ -166,28 +185,20 @@ static void test_direct(void)
 
 static void test_kernel_copy(void)
 {
-    g_autofree char *path = image_new();
-    g_autofree char *blockdev = g_strdup_printf(
-        "-blockdev file,node-name=d,filename=%s", path);
-    Fixture f = start(blockdev, 1);
+    Fixture f = start_image("d", "", "");
 
     check_both_ways(&f);
     check_path(&f, "kernel-copy", "bounce");
     end(&f);
-    unlink(path);
 }
 
 static void test_bounce(void)
 {
-    g_autofree char *path = image_new();
-    g_autofree char *blockdev = g_strdup_printf(
-        "-blockdev file,node-name=d,filename=%s,cache.direct=on", path);
-    Fixture f = start(blockdev, 1);
+    Fixture f = start_image("d", ",cache.direct=on", "");
 
     check_both_ways(&f);
     check_path(&f, "bounce", "bounce");
     end(&f);
-    unlink(path);
 }
 
 /* Whatever the way: an error while the BAR is away, and then it works again. */
@@ -212,8 +223,7 @@ static void check_revoked(Fixture *f)
 
 static void test_direct_revoked(void)
 {
-    g_autofree char *blockdev = host_drive(2);
-    Fixture f = start(blockdev, 2);
+    Fixture f = start_drive(2);
 
     check_revoked(&f);
     end(&f);
@@ -221,14 +231,10 @@ static void test_direct_revoked(void)
 
 static void test_kernel_copy_revoked(void)
 {
-    g_autofree char *path = image_new();
-    g_autofree char *blockdev = g_strdup_printf(
-        "-blockdev file,node-name=d,filename=%s", path);
-    Fixture f = start(blockdev, 1);
+    Fixture f = start_image("d", "", "");
 
     check_revoked(&f);
     end(&f);
-    unlink(path);
 }
 
 /* --- Revocation under load ------------------------------------------------ */
@@ -280,8 +286,7 @@ static void write_image(const char *image, unsigned i, const uint8_t *words)
     close(fd);
 }
 
-static void begin_round(Fixture *f, const char *image, unsigned round,
-                        Slot *slots)
+static void begin_round(Fixture *f, unsigned round, Slot *slots)
 {
     g_autofree uint8_t *words = g_malloc(SLOT);
 
@@ -289,7 +294,7 @@ static void begin_round(Fixture *f, const char *image, unsigned round,
         P2PBusVec vec = { .addr = { f->cmb + i * SLOT }, .len = SLOT };
 
         slot_pattern(round, i, true, words);
-        write_image(image, i, words);
+        write_image(f->image, i, words);
         slot_pattern(round, i, false, words);
         qtest_bufwrite(f->machine->qts, vec.addr.bus, words, SLOT);
     }
@@ -319,8 +324,8 @@ static void reap(Fixture *f, Slot *slots)
 }
 
 /* Success, and the data is there; or an error, and nothing is made up. */
-static void classify(Fixture *f, const char *image, unsigned round,
-                     const Slot *slots, unsigned *n_success, unsigned *n_error)
+static void classify(Fixture *f, unsigned round, const Slot *slots,
+                     unsigned *n_success, unsigned *n_error)
 {
     g_autofree uint8_t *cmb = g_malloc(SLOT);
     g_autofree uint8_t *disk = g_malloc(SLOT);
@@ -330,7 +335,7 @@ static void classify(Fixture *f, const char *image, unsigned round,
     for (unsigned i = 0; i < SLOTS; i++) {
         bool success = slots[i].status == QNVME_SUCCESS;
 
-        read_image(image, i, disk);
+        read_image(f->image, i, disk);
         qtest_bufread(f->machine->qts, f->cmb + i * SLOT, cmb, SLOT);
         slot_pattern(round, i, true, disk_before);
         slot_pattern(round, i, false, cmb_before);
@@ -393,19 +398,16 @@ static void revoke_and_restore(Fixture *f, Slot *slots, unsigned kind)
     }
 }
 
-static void check_campaign(const char *options)
+static void check_campaign(const char *properties)
 {
-    g_autofree char *image = image_new();
-    g_autofree char *blockdev = g_strdup_printf(
-        "-blockdev file,node-name=f,filename=%s%s " SLOWLY, image, options);
-    Fixture f = start(blockdev, 1);
+    Fixture f = start_image("f", properties, SLOWLY);
     unsigned n_success = 0, n_error = 0;
     Slot slots[SLOTS];
 
     for (unsigned round = 0; round < ROUNDS; round++) {
-        begin_round(&f, image, round, slots);
+        begin_round(&f, round, slots);
         revoke_and_restore(&f, slots, g_test_rand_int_range(0, 4));
-        classify(&f, image, round, slots, &n_success, &n_error);
+        classify(&f, round, slots, &n_success, &n_error);
     }
     g_test_message("%u revocations, %u requests: %u succeeded, %u failed",
                    ROUNDS, n_success + n_error, n_success, n_error);
@@ -413,7 +415,6 @@ static void check_campaign(const char *options)
     g_assert_cmpuint(n_error, >, 0);
     g_assert_cmpuint(n_success, >, 0);
     end(&f);
-    unlink(image);
 }
 
 static void test_campaign_kernel_copy(void)

@@ -29,25 +29,31 @@ P2PBlockTransfer(BdrvChild *child, int64_t offset, int64_t bytes,
 extern P2PBlockTransfer *p2p_block_transfer;
 
 static inline int coroutine_fn GRAPH_RDLOCK
-p2p_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
-              QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+p2p_co_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
+                QEMUIOVector *qiov, size_t qiov_offset,
+                BdrvRequestFlags flags, bool is_write)
 {
     P2PBlockTransfer *transfer = qatomic_read(&p2p_block_transfer);
 
     return transfer && qiov ? transfer(child, offset, bytes, qiov, qiov_offset,
-                                       flags, false)
+                                       flags, is_write)
                             : P2P_NO_PEER;
+}
+
+static inline int coroutine_fn GRAPH_RDLOCK
+p2p_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
+              QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    return p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
+                           false);
 }
 
 static inline int coroutine_fn GRAPH_RDLOCK
 p2p_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes,
                QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
 {
-    P2PBlockTransfer *transfer = qatomic_read(&p2p_block_transfer);
-
-    return transfer && qiov ? transfer(child, offset, bytes, qiov, qiov_offset,
-                                       flags, true)
-                            : P2P_NO_PEER;
+    return p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
+                           true);
 }
 
 #endif /* HW_P2P_BLOCK_H */
