@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "qapi/qapi-events-p2p.h"
 #include "qemu/error-report.h"
+#include "qemu/host-utils.h"
 #include "qemu/timer.h"
 #include "system/qtest.h"
 #include "hw/p2p/internal.h"
@@ -13,8 +14,8 @@
 
 const void *p2p_member_container(P2PMember *member)
 {
-    return member->passthrough ? p2p_vfio_container(member->dev)
-                               : member->view;
+    return member->passthrough ? member->passthrough->container(member->dev)
+                               : (const void *)member->view;
 }
 
 P2PInstall *p2p_member_install(P2PMember *member, P2PBarWindow *window)
@@ -38,59 +39,52 @@ void p2p_grant_clear(P2PGrant *grant)
 
 char *p2p_grant_map_error(P2PMember *initiator, int err)
 {
-    const char *hint = "";
+    return g_strdup_printf("the host could not map it: %s%s", strerror(err),
+                           initiator->passthrough->map_hint(initiator->dev,
+                                                            err));
+}
 
-    if (!p2p_vfio_is_hardware(initiator->dev)) {
-        hint = "; its vfio-user server has refused it";
-    } else if (p2p_vfio_uses_iommufd(initiator->dev) && err == EFAULT) {
-        hint = "; iommufd cannot map a BAR by its CPU mapping, leave iommufd= "
-               "out to use VFIO's type1 back end";
-    } else if (err == EINVAL) {
-        hint = "; the address may be beyond the IOMMU's width or reserved by "
-               "the host";
-    } else if (err == EFAULT) {
-        hint = "; the target does not decode its memory";
-    } else if (err == ENOSPC) {
-        hint = "; the container is full, see dma_entry_limit of "
-               "vfio_iommu_type1";
+/* Of a window that a passthrough initiator would have to reach. */
+static P2PObstacle p2p_grant_obstacle_iommu(P2PMember *initiator,
+                                            P2PBarWindow *window)
+{
+    P2PInstall *install = p2p_member_install(initiator, window);
+    P2PObstacle place;
+
+    if (window->backing == P2P_BACKING_IO) {
+        return (P2PObstacle) { P2P_OBSTACLE_NO_CPU_MAPPING };
     }
-    return g_strdup_printf("VFIO could not map it: %s%s", strerror(err), hint);
+    if (install && install->failed) {
+        return (P2PObstacle) { P2P_OBSTACLE_MAP_ERROR, install->last_errno };
+    }
+    if (install && install->mapped) {
+        return (P2PObstacle) { P2P_OBSTACLE_NONE };
+    }
+    place = p2p_iommu_place(initiator, window);
+    return place.kind != P2P_OBSTACLE_NONE
+           ? place : (P2PObstacle) { P2P_OBSTACLE_NO_CONTAINER };
 }
 
 static P2PObstacle p2p_grant_obstacle(P2PMember *initiator,
                                       P2PBarWindow *window)
 {
     P2PMember *owner = window->owner;
-    P2PInstall *install;
 
     if (window->state == P2P_WINDOW_STATE_UNMAPPED) {
         return (P2PObstacle) { P2P_OBSTACLE_NOT_DECODED };
     }
     if (window->state == P2P_WINDOW_STATE_HIDDEN) {
         bool intx = owner->passthrough &&
-                    p2p_vfio_mapping_suspended(owner->dev, window->bar);
+                    p2p_passthrough_mapping_suspended(owner->dev, window->bar);
 
         return (P2PObstacle) { intx ? P2P_OBSTACLE_INTX
                                     : P2P_OBSTACLE_HIDDEN };
     }
-
-    if (!p2p_window_fits(window, initiator->passthrough)) {
-        return (P2PObstacle) { initiator->passthrough
-                               ? P2P_OBSTACLE_MODEL_RAM
-                               : P2P_OBSTACLE_NO_MAPPING };
+    if (initiator->passthrough) {
+        return p2p_grant_obstacle_iommu(initiator, window);
     }
-    install = p2p_member_install(initiator, window);
-    if (install && install->failed) {
-        return (P2PObstacle) { P2P_OBSTACLE_MAP_ERROR, install->last_errno };
-    }
-    if (install && install->bytes >= window->size) {
-        return (P2PObstacle) { P2P_OBSTACLE_NONE };
-    }
-    if (window->backing == P2P_BACKING_IO) {
-        return (P2PObstacle) { P2P_OBSTACLE_NO_CPU_MAPPING };
-    }
-    return (P2PObstacle) { P2P_OBSTACLE_INCOMPLETE,
-                           .bytes = install ? install->bytes : 0 };
+    return (P2PObstacle) { p2p_window_fits_view(window)
+                           ? P2P_OBSTACLE_NONE : P2P_OBSTACLE_NO_MAPPING };
 }
 
 /* Why not; NULL: nothing is in the way. */
@@ -115,11 +109,6 @@ static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
         return g_strdup_printf("BAR %d of %s is not visible at its address: "
                                "something else is there, or a bridge does not "
                                "forward it", window->bar, name);
-    case P2P_OBSTACLE_MODEL_RAM:
-        return g_strdup_printf("BAR %d of %s is RAM of a device model that "
-                               "is in no file: passthrough devices need one; "
-                               "use a memory-backend-memfd (or -file) with "
-                               "share=on for it", window->bar, name);
     case P2P_OBSTACLE_NO_MAPPING:
         return g_strdup_printf("QEMU could not map BAR %d of %s: no memory, "
                                "or too many mappings (ulimit -v, "
@@ -129,9 +118,25 @@ static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
     case P2P_OBSTACLE_NO_CPU_MAPPING:
         return g_strdup_printf("BAR %d of %s has no CPU mapping, which VFIO "
                                "needs", window->bar, name);
-    case P2P_OBSTACLE_INCOMPLETE:
-        return g_strdup_printf("VFIO has mapped %" PRIu64 " of %" PRIu64
-                               " bytes", obstacle.bytes, window->size);
+    case P2P_OBSTACLE_NO_CONTAINER:
+        return g_strdup_printf("%s is in no IOMMU domain of the host",
+                               p2p_device_name(initiator->dev));
+    case P2P_OBSTACLE_BEYOND:
+        return g_strdup_printf("BAR %d of %s is at 0x%" PRIx64 "-0x%" PRIx64
+                               ", but the host's IOMMU translates up to 0x%"
+                               PRIx64 " only; give the guest -cpu ...,"
+                               "phys-bits=%d, so that it places BARs lower",
+                               window->bar, name, obstacle.gpa,
+                               obstacle.gpa + window->size - 1, obstacle.last,
+                               63 - clz64(obstacle.last + 1));
+    case P2P_OBSTACLE_RESERVED:
+        return g_strdup_printf("BAR %d of %s is at 0x%" PRIx64 "-0x%" PRIx64
+                               ", and the host's IOMMU does not translate 0x%"
+                               PRIx64 "-0x%" PRIx64 ", which the host reserves "
+                               "(for interrupts, or its firmware); have the "
+                               "guest place it elsewhere", window->bar, name,
+                               obstacle.gpa, obstacle.gpa + window->size - 1,
+                               obstacle.first, obstacle.last);
     }
     return NULL;
 }
@@ -188,11 +193,11 @@ static void p2p_grant_tell(P2PGroup *group, P2PMember *initiator,
 static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
                            P2PBarWindow *window, P2PGrant *grant)
 {
-    P2PInstall *install = p2p_member_install(initiator, window);
+    P2PObstacleKind kind = grant->obstacle.kind;
 
-    /* What failed while the window has no address was a trial. */
-    if (grant->installed || grant->warned || !install || !install->failed ||
-        window->state != P2P_WINDOW_STATE_MAPPED) {
+    if (grant->warned || (kind != P2P_OBSTACLE_MAP_ERROR &&
+                          kind != P2P_OBSTACLE_BEYOND &&
+                          kind != P2P_OBSTACLE_RESERVED)) {
         return;
     }
     grant->warned = true;
@@ -225,7 +230,7 @@ static void p2p_grant_update(P2PGroup *group, P2PMember *initiator,
     obstacle = p2p_grant_obstacle(initiator, window);
     if (obstacle.kind == grant->obstacle.kind &&
         obstacle.err == grant->obstacle.err &&
-        obstacle.bytes == grant->obstacle.bytes) {
+        obstacle.gpa == grant->obstacle.gpa) {
         return;
     }
     grant->obstacle = obstacle;

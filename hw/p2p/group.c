@@ -86,8 +86,10 @@ void p2p_update(void)
                 }
             }
         }
+        p2p_iommu_revoke();
         p2p_views_sync();
     } while (again);
+    p2p_iommu_install();
     busy = false;
 
     if (!p2p_dirty) {
@@ -124,9 +126,14 @@ static int p2p_check_viommu_last(Object *obj, void *opaque)
  */
 static void p2p_machine_done(Notifier *notifier, void *data)
 {
+    P2PGroup *group;
+
     object_child_foreach_recursive(object_get_root(), p2p_check_viommu_last,
                                    NULL);
     p2p_memory_committed();
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        p2p_iommu_check_width(group);
+    }
 }
 
 static Notifier p2p_machine_done_notifier = { .notify = p2p_machine_done };
@@ -135,7 +142,7 @@ static int p2p_find_unconfined(Object *obj, void *opaque)
 {
     PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
 
-    if (dev && dev->qdev.realized && p2p_device_is_passthrough(dev) &&
+    if (dev && dev->qdev.realized && p2p_passthrough(dev) &&
         !dev->p2p.as) {
         *(PCIDevice **)opaque = dev;
         return 1;

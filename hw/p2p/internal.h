@@ -2,8 +2,8 @@
  * Groups, members, windows, grants and views, as hw/p2p shares them
  *
  *   P2PGroup ─┬─ P2PMember ─┬─ P2PBarWindow ─── P2PInstall, one for each
- *             │  (function) │  (shared range)   container or view that the
- *             │             │                   window was put into
+ *             │  (function) │  (shared range)   IOMMU container or view that
+ *             │             │                   the window was put into
  *             │             │     │       └─ P2PBarMapping, by which device
  *             │             │     │          models reach it
  *             │             └─ P2PView ── P2PSlice (what stands in it)
@@ -49,6 +49,7 @@ typedef struct P2PView P2PView;
 typedef struct P2PBarWindow P2PBarWindow;
 typedef struct P2PBarMapping P2PBarMapping;
 typedef struct P2PBounce P2PBounce;
+typedef struct P2PPassthrough P2PPassthrough;
 
 /* --- group.c ----------------------------------------------------------- */
 
@@ -103,8 +104,9 @@ struct P2PMember {
     PCIDevice *dev;
     P2PGroup *group;
     unsigned index;       /* initiator number in the group's map */
-    bool passthrough;
+    const P2PPassthrough *passthrough; /* NULL: a device model */
     bool realized;        /* its windows are known */
+    bool suspended;       /* its BARs are about to go, or have gone */
     char *host_bdf;       /* NULL: not a function of this host */
     P2PView *view;        /* its own; NULL: passthrough, shares another */
     GPtrArray *windows;   /* of P2PBarWindow, owned */
@@ -112,7 +114,6 @@ struct P2PMember {
 
 /* id or QOM path: how messages and the monitor name a device; owned by it. */
 const char *p2p_device_name(PCIDevice *dev);
-bool p2p_device_is_passthrough(PCIDevice *dev);
 bool p2p_device_check_viommu(PCIDevice *dev, Error **errp);
 
 /* Whether all grants of and to @member can be installed, if policy=require. */
@@ -126,16 +127,23 @@ typedef enum P2PBacking {
     P2P_BACKING_IO,          /* no CPU mapping */
 } P2PBacking;
 
-/* What became of a window in one container or view. */
+/*
+ * What became of a window in one container, which is an IOMMU domain of the
+ * host, or in the view of a device model.
+ */
 typedef struct P2PInstall {
     const void *container;
-    uint64_t bytes;          /* mapped now */
+    const P2PPassthrough *backend; /* of the container; NULL: a view */
+    bool mapped;
+    hwaddr gpa;              /* where, or where the last call failed */
     uint64_t stuck;          /* could not be unmapped, and may be reached */
     uint64_t maps;
     uint64_t unmaps;
     uint64_t failures;
     int last_errno;          /* of the last failure; 0: none */
     bool failed;             /* the last call failed */
+    unsigned moves;          /* of the window, when it did */
+    unsigned room;           /* see iommu.c */
 } P2PInstall;
 
 /* What is in the way of a grant; the words for it are made when it changes. */
@@ -145,17 +153,20 @@ typedef enum P2PObstacleKind {
     P2P_OBSTACLE_NOT_DECODED,
     P2P_OBSTACLE_INTX,
     P2P_OBSTACLE_HIDDEN,
-    P2P_OBSTACLE_MODEL_RAM,      /* RAM of a device model, for VFIO */
     P2P_OBSTACLE_NO_MAPPING,     /* QEMU could not map it, for a model */
     P2P_OBSTACLE_MAP_ERROR,
     P2P_OBSTACLE_NO_CPU_MAPPING,
-    P2P_OBSTACLE_INCOMPLETE,
+    P2P_OBSTACLE_NO_CONTAINER,   /* the initiator has no IOMMU domain */
+    P2P_OBSTACLE_BEYOND,         /* the last address of the IOMMU */
+    P2P_OBSTACLE_RESERVED,       /* the IOMMU does not translate it */
 } P2PObstacleKind;
 
 typedef struct P2PObstacle {
     P2PObstacleKind kind;
     int err;                     /* P2P_OBSTACLE_MAP_ERROR: errno */
-    uint64_t bytes;              /* P2P_OBSTACLE_INCOMPLETE: mapped */
+    hwaddr gpa;                  /* of the window: BEYOND, RESERVED */
+    hwaddr first;                /* RESERVED */
+    hwaddr last;                 /* BEYOND: of the IOMMU; RESERVED */
 } P2PObstacle;
 
 /* Verdict on one initiator, and what was told about it. */
@@ -187,17 +198,17 @@ struct P2PBarWindow {
     P2PAccess access;
     P2PBacking backing;
     /*
-     * Owned references.  The one for device models is revoked and made anew
-     * when the window moves; that of a model's RAM for VFIO stays.
+     * For device models; revoked and made anew when the window moves.  An
+     * owned reference; NULL: none now.
      */
-    P2PBarMapping *mapping;      /* NULL: none now */
+    P2PBarMapping *mapping;
     bool no_mapping_told;
-    P2PBarMapping *ram_mapping;  /* NULL: none */
     P2PTraffic *traffic;         /* a reference of a g_atomic_rc_box */
 
     P2PWindowState state;
     hwaddr gpa;              /* present one, or the last if has_gpa */
     bool has_gpa;
+    unsigned moves;          /* times that state or gpa changed, modulo */
     GArray *installs;        /* of P2PInstall */
     P2PGrant grants[P2P_MAX_INITIATORS];
 };
@@ -224,8 +235,8 @@ void p2p_window_locate(P2PBarWindow *window);
 /* Whether device models reach the window by P2PBarWindow.mapping only. */
 bool p2p_window_needs_mapping(P2PBarWindow *window);
 
-/* Whether the window may be in the view of a passthrough, or other, device. */
-bool p2p_window_fits(P2PBarWindow *window, bool passthrough);
+/* Whether the window can be in the view of a device model now. */
+bool p2p_window_fits_view(P2PBarWindow *window);
 
 /* The record of @container; NULL if it never saw the window. */
 P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container);
@@ -257,12 +268,6 @@ bool p2p_bar_mappings_init(Error **errp);
 P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady);
 
 /*
- * A mapping for VFIO of @window, which is RAM of a device model.  NULL: that
- * RAM is in no file, or not shared with it.
- */
-P2PBarMapping *p2p_ram_mapping_new(P2PBarWindow *window);
-
-/*
  * Take away what is behind the mapping, and the caller's reference.  When it
  * returns neither a thread, nor a drive of the host that QEMU drives itself,
  * can reach the BAR by it, and nothing that is in flight will.
@@ -272,9 +277,6 @@ void p2p_bar_mapping_revoke(P2PBarMapping *mapping);
 /* A mapping that always was revoked; borrowed, never freed. */
 #define P2P_FAULT_SIZE (1 * MiB)
 P2PBarMapping *p2p_fault_mapping(void);
-
-/* A ram_device region over one of p2p_ram_mapping_new(), for VFIO. */
-MemoryRegion *p2p_bar_mapping_region(P2PBarMapping *mapping);
 
 void *p2p_bar_mapping_hva(P2PBarMapping *mapping);
 
@@ -380,8 +382,9 @@ bool p2p_model_window_find(MemoryRegion *mr, hwaddr addr, bool is_write,
 /* --- view.c ------------------------------------------------------------ */
 
 /*
- * @group: whose windows it may hold; NULL: none, ever
- * @member: the only user, a device model; NULL: passthrough devices
+ * @group: for its name; NULL: none
+ * @member: the only user, a device model, in whose view are windows; NULL:
+ *     passthrough devices, whose windows are put into their IOMMU (iommu.c)
  */
 P2PView *p2p_view_new(P2PGroup *group, P2PMember *member);
 void p2p_view_free(P2PView *view);
@@ -399,12 +402,6 @@ bool p2p_views_exist(void);
 
 /* Put all views in line with guest RAM and the located windows. */
 void p2p_views_sync(void);
-
-/*
- * Whether @container, which listens to @view, can map the first page of
- * @window: tried at an address where nothing is. Returns 0 or -errno.
- */
-int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container);
 
 /* Tell of an access that @view, which is of a device model, refuses. */
 MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write);
@@ -443,35 +440,108 @@ void p2p_window_grants_end(P2PBarWindow *window, const char *why);
 /* @member leaves: tell what ends with it, forget what concerns it. */
 void p2p_grants_end(P2PMember *member);
 
-/* A failed map call of VFIO in words, with the way out. */
+/* A failed map call in words, with the way out. */
 char *p2p_grant_map_error(P2PMember *initiator, int err);
 
-/* --- vfio.c, or vfio-stub.c -------------------------------------------- */
+/* --- iommu.c ----------------------------------------------------------- */
 
-/* The address space that a VFIO container, as VFIO calls us with, maps. */
-AddressSpace *p2p_vfio_address_space(void *container);
+/* Take out of the host's IOMMU what is not to be there any more. */
+void p2p_iommu_revoke(void);
 
-/* All take a passthrough device. */
-const void *p2p_vfio_container(PCIDevice *dev);
-bool p2p_vfio_uses_iommufd(PCIDevice *dev);
-/* What maps for it, in words; the same pointer for the same back end. */
-const char *p2p_vfio_backend(PCIDevice *dev);
-char *p2p_vfio_host_bdf(PCIDevice *dev);
-/* A function on a real bus, in contrast to one that a process emulates. */
-bool p2p_vfio_is_hardware(PCIDevice *dev);
-/* Host IOMMU group, known before realize; -1: cannot be told. */
-int p2p_vfio_iommu_group(PCIDevice *dev);
-/* INTx has suspended the CPU mapping of the BAR. */
-bool p2p_vfio_mapping_suspended(PCIDevice *dev, int bar);
-/* The device has no other interrupt than INTx that QEMU emulates. */
-bool p2p_vfio_intx_only(PCIDevice *dev);
-int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset);
+/* Put the windows in that are missing. */
+void p2p_iommu_install(void);
+
+/* Take @window, whatever it is, out of all containers. */
+void p2p_iommu_revoke_window(P2PBarWindow *window);
+
 /*
- * Whether map calls of @container shall wait for what becomes of them, if it
- * can do otherwise; returns what was so before.
+ * Whether the container of @initiator can map the first page of @window: tried
+ * at an address where nothing is. Returns 0 or -errno.
  */
-bool p2p_vfio_wait_for_map(void *container, bool wait);
-/* Switch memory decode behind the guest's back; returns what it was. */
-bool p2p_vfio_set_decode(PCIDevice *dev, bool on);
+int p2p_iommu_try(P2PMember *initiator, P2PBarWindow *window);
+
+/* What is in the way of @window in @initiator's container: its place. */
+P2PObstacle p2p_iommu_place(P2PMember *initiator, P2PBarWindow *window);
+
+/*
+ * Whether a window of @size bytes fits between the addresses that the container
+ * of @initiator does not translate.  False: @limit is the last one that it
+ * does.
+ */
+bool p2p_iommu_has_room(P2PMember *initiator, uint64_t size, hwaddr *limit);
+
+/* Warn if the guest may place BARs where the host's IOMMU does not reach. */
+void p2p_iommu_check_width(P2PGroup *group);
+
+/*
+ * For tests: called before each call to the host that may fail, from the main
+ * thread. What it returns, if not 0, is taken for the call's result, a negative
+ * errno value. NULL: there is none.
+ */
+extern int (*p2p_fault_injector)(void);
+
+static inline int p2p_inject_fault(void)
+{
+    return p2p_fault_injector ? p2p_fault_injector() : 0;
+}
+
+/* --- passthrough.c ----------------------------------------------------- */
+
+/* What is to be mapped into an IOMMU. */
+typedef struct P2PIommuMap {
+    hwaddr iova;
+    uint64_t size;          /* bytes; as iova and offset multiples of a page */
+    bool readonly;
+    PCIDevice *dev;         /* the target */
+    int bar;
+    uint64_t offset;        /* in the BAR */
+    MemoryRegion *mr;       /* what stands there */
+    void *hva;              /* and its CPU mapping */
+} P2PIommuMap;
+
+/*
+ * What devices of one kind can tell of themselves and of the IOMMU of the host
+ * that translates for them.  A container is an IOMMU domain, with the devices
+ * in it.  A function that is not there: see p2p_passthrough_*().
+ */
+struct P2PPassthrough {
+    /* A function on a real bus, in contrast to one that a process emulates. */
+    bool hardware;
+    /* What maps for it, in words; the same pointer for the same back end. */
+    const char *(*backend)(PCIDevice *dev);
+    /* NULL: it is in none yet, or no longer. */
+    void *(*container)(PCIDevice *dev);
+    /* Both return 0 or -errno. */
+    int (*map)(void *container, const P2PIommuMap *map);
+    int (*unmap)(void *container, hwaddr iova, uint64_t size);
+    /* What it translates, a list of Range, ascending; NULL: not known. */
+    const GList *(*iova_ranges)(void *container);
+    /* The way out of a failed map() of @dev; never NULL. */
+    const char *(*map_hint)(PCIDevice *dev, int err);
+    /* NULL: it is not a function of this host. */
+    char *(*host_bdf)(PCIDevice *dev);
+    /* Host IOMMU group, known before realize; -1: cannot be told. */
+    int (*iommu_group)(PCIDevice *dev);
+    /* INTx has suspended the CPU mapping of the BAR. */
+    bool (*mapping_suspended)(PCIDevice *dev, int bar);
+    /* The device has no other interrupt than INTx that QEMU emulates. */
+    bool (*intx_only)(PCIDevice *dev);
+    /* The file that the BAR is in, which stays the device's; -1: none. */
+    int (*bar_fd)(PCIDevice *dev, int bar, off_t *offset);
+    /* Switch memory decode behind the guest's back; returns what it was. */
+    bool (*set_decode)(PCIDevice *dev, bool on);
+};
+
+/* Devices of this QOM type, and of those derived from it, are passed through. */
+void p2p_passthrough_register(const char *type, const P2PPassthrough *ops);
+
+/* NULL: @dev is a device model. */
+const P2PPassthrough *p2p_passthrough(PCIDevice *dev);
+
+/* These are for a passthrough device, and have a result in any case. */
+int p2p_passthrough_iommu_group(PCIDevice *dev);
+bool p2p_passthrough_intx_only(PCIDevice *dev);
+bool p2p_passthrough_mapping_suspended(PCIDevice *dev, int bar);
+bool p2p_passthrough_set_decode(PCIDevice *dev, bool on);
 
 #endif /* HW_P2P_INTERNAL_H */

@@ -35,10 +35,7 @@ struct P2PBarMapping {
 
     P2PGroup *group;        /* owned reference; NULL: the fault mapping */
     P2PTraffic *traffic;    /* owned reference; the window's; or NULL */
-    /*
-     * Only if somebody maps RAM blocks into an IOMMU of the host and shall have
-     * it: VFIO, or QEMU's NVMe driver.
-     */
+    /* Only if QEMU's NVMe driver may have it: it maps all RAM blocks. */
     bool has_region;
     MemoryRegion region;
     uint8_t *hva;
@@ -177,34 +174,14 @@ bool p2p_bar_mapping_rescue(void *hva)
 
 static int p2p_bar_fd(PCIDevice *dev, int bar, off_t *offset)
 {
+    const P2PPassthrough *passthrough;
+
     if (object_dynamic_cast(OBJECT(dev), TYPE_P2P_BAR_FILE)) {
         return P2P_BAR_FILE_GET_CLASS(dev)->get_fd(dev, bar, offset);
     }
-    if (p2p_device_is_passthrough(dev)) {
-        return p2p_vfio_bar_fd(dev, bar, offset);
-    }
-    return -1;
-}
-
-/* The file of RAM that stands in a BAR, if its pages are shared with it. */
-static int p2p_ram_fd(P2PBarWindow *window, off_t *offset)
-{
-    PCIIORegion *bar = &window->owner->dev->io_regions[window->bar];
-    Object *peek = p2p_peek_new(bar->memory, window->offset, window->size);
-    MemoryRegionSection s = p2p_peek_find(peek, 0, window->size);
-    int fd = -1;
-
-    if (s.mr && s.mr->ram_block && qemu_ram_is_shared(s.mr->ram_block) &&
-        int128_get64(s.size) == window->size) {
-        fd = memory_region_get_fd(s.mr);
-        *offset = s.mr->ram_block->fd_offset +
-                  s.offset_within_region;
-    }
-    if (s.mr) {
-        memory_region_unref(s.mr);
-    }
-    p2p_peek_free(peek);
-    return fd;
+    passthrough = p2p_passthrough(dev);
+    return passthrough && passthrough->bar_fd
+           ? passthrough->bar_fd(dev, bar, offset) : -1;
 }
 
 /* --- Life -------------------------------------------------------------- */
@@ -249,15 +226,6 @@ static P2PBarMapping *p2p_bar_mapping_create(P2PGroup *group, void *hva,
     return mapping;
 }
 
-/* Not RAM, so that nobody takes it for the machine's. */
-static void p2p_bar_mapping_add_region(P2PBarMapping *mapping)
-{
-    memory_region_init_ram_device_ptr(&mapping->region, OBJECT(mapping),
-                                      "p2p-bar-mapping", mapping->size,
-                                      mapping->hva);
-    mapping->has_region = true;
-}
-
 static void *p2p_map_file(P2PBarWindow *window, int fd, off_t start)
 {
     int prot = PROT_READ | (window->access == P2P_ACCESS_RW ? PROT_WRITE : 0);
@@ -275,6 +243,9 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
     bool fits = window->size == (size_t)window->size;
     void *hva = MAP_FAILED;
     bool file;
+
+    errno = -p2p_inject_fault();
+    fits = fits && !errno;
 
     if (window->backing == P2P_BACKING_RAM_DEVICE && fits) {
         hva = p2p_map_file(window, fd, start + window->offset);
@@ -300,7 +271,11 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
     mapping->file = file;
     if (file && steady && window->access == P2P_ACCESS_RW &&
         p2p_direct_room(window->size)) {
-        p2p_bar_mapping_add_region(mapping);
+        /* Not RAM, so that nobody takes it for the machine's. */
+        memory_region_init_ram_device_ptr(&mapping->region, OBJECT(mapping),
+                                          "p2p-bar-mapping", mapping->size,
+                                          hva);
+        mapping->has_region = true;
     }
     if (!file) {
         mapping->peek = p2p_peek_new(dev->io_regions[window->bar].memory,
@@ -308,22 +283,6 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
     }
     trace_p2p_mapping_new(p2p_device_name(dev), window->bar, window->offset,
                           hva, window->size, file);
-    return mapping;
-}
-
-P2PBarMapping *p2p_ram_mapping_new(P2PBarWindow *window)
-{
-    off_t start = 0;
-    int fd = p2p_ram_fd(window, &start);
-    void *hva = p2p_map_file(window, fd, start);
-    P2PBarMapping *mapping;
-
-    if (hva == MAP_FAILED) {
-        return NULL;
-    }
-    mapping = p2p_bar_mapping_create(window->owner->group, hva, window->size);
-    mapping->file = true;
-    p2p_bar_mapping_add_region(mapping);
     return mapping;
 }
 
@@ -457,11 +416,6 @@ static void p2p_bar_mapping_finalize(Object *obj)
 }
 
 /* --- Use --------------------------------------------------------------- */
-
-MemoryRegion *p2p_bar_mapping_region(P2PBarMapping *mapping)
-{
-    return &mapping->region;
-}
 
 void *p2p_bar_mapping_hva(P2PBarMapping *mapping)
 {

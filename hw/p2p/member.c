@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
+#include "qemu/range.h"
 #include "hw/pci/pci_bus.h"
 #include "hw/qdev-core.h"
 #include "hw/virtio/virtio.h"
@@ -83,12 +84,6 @@ const char *p2p_device_name(PCIDevice *dev)
     return dev->qdev.id ?: dev->qdev.canonical_path;
 }
 
-bool p2p_device_is_passthrough(PCIDevice *dev)
-{
-    return object_dynamic_cast(OBJECT(dev), "vfio-pci") ||
-           object_dynamic_cast(OBJECT(dev), "vfio-user-pci");
-}
-
 /* --- What must not be in a group --------------------------------------- */
 
 bool p2p_device_check_viommu(PCIDevice *dev, Error **errp)
@@ -164,8 +159,8 @@ static int p2p_find_other_view(Object *obj, void *opaque)
     PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
 
     if (dev && dev != search->dev && dev->p2p.as &&
-        dev->p2p.as != search->as && p2p_device_is_passthrough(dev) &&
-        p2p_vfio_iommu_group(dev) == search->iommu_group) {
+        dev->p2p.as != search->as && p2p_passthrough(dev) &&
+        p2p_passthrough_iommu_group(dev) == search->iommu_group) {
         search->other = dev;
         return 1;
     }
@@ -176,7 +171,8 @@ static bool p2p_device_check_iommu_group(PCIDevice *dev, AddressSpace *as,
                                          Error **errp)
 {
     P2PGroupSearch search = {
-        .dev = dev, .as = as, .iommu_group = p2p_vfio_iommu_group(dev),
+        .dev = dev, .as = as,
+        .iommu_group = p2p_passthrough_iommu_group(dev),
     };
 
     if (search.iommu_group < 0) {
@@ -195,14 +191,18 @@ static bool p2p_device_check_iommu_group(PCIDevice *dev, AddressSpace *as,
     return false;
 }
 
+static const char *p2p_backend(PCIDevice *dev)
+{
+    return p2p_passthrough(dev)->backend(dev);
+}
+
 static int p2p_find_other_backend(Object *obj, void *opaque)
 {
     P2PGroupSearch *search = opaque;
     PCIDevice *dev = (PCIDevice *)object_dynamic_cast(obj, TYPE_PCI_DEVICE);
 
     if (dev && dev != search->dev && dev->p2p.as == search->as &&
-        p2p_device_is_passthrough(dev) &&
-        p2p_vfio_backend(dev) != p2p_vfio_backend(search->dev)) {
+        p2p_passthrough(dev) && p2p_backend(dev) != p2p_backend(search->dev)) {
         search->other = dev;
         return 1;
     }
@@ -223,8 +223,8 @@ static bool p2p_device_check_backend(PCIDevice *dev, AddressSpace *as,
     error_setg(errp, "%s: p2p-group: the device uses %s, and %s, which would "
                "share its view, %s: VFIO cannot do that; give both the same "
                "iommufd=, or none", p2p_device_name(dev),
-               p2p_vfio_backend(dev), p2p_device_name(search.other),
-               p2p_vfio_backend(search.other));
+               p2p_backend(dev), p2p_device_name(search.other),
+               p2p_backend(search.other));
     return false;
 }
 
@@ -260,7 +260,7 @@ static bool p2p_member_new(PCIDevice *dev, P2PGroup *group, Error **errp)
     member->dev = dev;
     member->group = group;
     member->index = index;
-    member->passthrough = p2p_device_is_passthrough(dev);
+    member->passthrough = p2p_passthrough(dev);
     member->windows = g_ptr_array_new_with_free_func(
                           (GDestroyNotify)p2p_window_free);
     if (!member->passthrough) {
@@ -274,7 +274,7 @@ static bool p2p_member_new(PCIDevice *dev, P2PGroup *group, Error **errp)
 bool p2p_device_join(PCIDevice *dev, Error **errp)
 {
     P2PGroup *group = dev->p2p.group;
-    bool passthrough = p2p_device_is_passthrough(dev);
+    bool passthrough = p2p_passthrough(dev);
     AddressSpace *as = NULL;
 
     if (!group && (dev->p2p.share || !dev->p2p.initiate)) {
@@ -327,6 +327,9 @@ void p2p_device_leave(PCIDevice *dev)
     }
     trace_p2p_leave(p2p_device_name(dev));
 
+    for (guint i = 0; i < member->windows->len; i++) {
+        p2p_iommu_revoke_window(g_ptr_array_index(member->windows, i));
+    }
     member->group->members[member->index] = NULL;
     p2p_changed();
     p2p_update();
@@ -337,6 +340,78 @@ void p2p_device_leave(PCIDevice *dev)
     g_ptr_array_unref(member->windows);
     g_free(member->host_bdf);
     g_free(member);
+}
+
+/* --- The device stops decoding, and is back ---------------------------- */
+
+static bool p2p_overlaps(uint32_t addr, int len, uint32_t reg, int size,
+                         uint32_t value, uint16_t *result)
+{
+    if (!ranges_overlap(addr, len, reg, size)) {
+        return false;
+    }
+    /* The part that is not written counts as it would if it were 0. */
+    *result = addr <= reg ? value >> 8 * (reg - addr)
+                          : value << 8 * (addr - reg);
+    return true;
+}
+
+/* Whether the write makes the device stop decoding, be it for a moment. */
+static bool p2p_write_ends_decode(PCIDevice *dev, uint32_t addr,
+                                  uint32_t value, int len)
+{
+    uint8_t pm = pci_find_capability(dev, PCI_CAP_ID_PM);
+    uint8_t exp = pci_find_capability(dev, PCI_CAP_ID_EXP);
+    uint8_t af = pci_find_capability(dev, PCI_CAP_ID_AF);
+    uint16_t new;
+
+    if (range_covers_byte(addr, len, PCI_COMMAND)) {
+        return !(value >> 8 * (PCI_COMMAND - addr) & PCI_COMMAND_MEMORY);
+    }
+    return (pm && range_covers_byte(addr, len, pm + PCI_PM_CTRL) &&
+            value >> 8 * (pm + PCI_PM_CTRL - addr) & PCI_PM_CTRL_STATE_MASK) ||
+           (exp && p2p_overlaps(addr, len, exp + PCI_EXP_DEVCTL, 2, value,
+                                &new) && new & PCI_EXP_DEVCTL_BCR_FLR) ||
+           (af && p2p_overlaps(addr, len, af + PCI_AF_CTRL, 1, value, &new) &&
+            new & PCI_AF_CTRL_FLR);
+}
+
+static bool p2p_is_asleep(PCIDevice *dev)
+{
+    uint8_t pm = pci_find_capability(dev, PCI_CAP_ID_PM);
+
+    return pm && dev->config_read(dev, pm + PCI_PM_CTRL, 2) &
+                 PCI_PM_CTRL_STATE_MASK;
+}
+
+static void p2p_member_suspend(P2PMember *member, bool suspended)
+{
+    if (suspended != member->suspended) {
+        trace_p2p_suspend(p2p_device_name(member->dev), suspended);
+        member->suspended = suspended;
+        p2p_changed();
+        p2p_update();
+    }
+}
+
+void p2p_before_config_write(PCIDevice *dev, uint32_t addr, uint32_t value,
+                             int len)
+{
+    P2PMember *member = dev->p2p.member;
+
+    if (member && pci_get_word(dev->config + PCI_COMMAND) & PCI_COMMAND_MEMORY &&
+        p2p_write_ends_decode(dev, addr, value, len)) {
+        p2p_member_suspend(member, true);
+    }
+}
+
+void p2p_after_config_write(PCIDevice *dev)
+{
+    P2PMember *member = dev->p2p.member;
+
+    if (member && member->suspended) {
+        p2p_member_suspend(member, p2p_is_asleep(dev));
+    }
 }
 
 /* --- policy=require ---------------------------------------------------- */
@@ -358,12 +433,11 @@ static char *p2p_grant_try(P2PMember *initiator, P2PBarWindow *window)
         return NULL;
     }
     if (owner->passthrough) {
-        decode = p2p_vfio_set_decode(owner->dev, true);
+        decode = p2p_passthrough_set_decode(owner->dev, true);
     }
-    ret = p2p_view_try(initiator->group->view, window,
-                       p2p_member_container(initiator));
+    ret = p2p_iommu_try(initiator, window);
     if (owner->passthrough) {
-        p2p_vfio_set_decode(owner->dev, decode);
+        p2p_passthrough_set_decode(owner->dev, decode);
     }
     if (!ret) {
         return NULL;
@@ -378,23 +452,24 @@ static char *p2p_grant_try(P2PMember *initiator, P2PBarWindow *window)
 static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
 {
     P2PGrant *grant = &window->grants[initiator->index];
+    hwaddr limit;
 
     if (!initiator->passthrough) {
         return window->state == P2P_WINDOW_STATE_MAPPED
                ? g_strdup(grant->reason) : NULL;
     }
-    if (!p2p_window_fits(window, true)) {
-        return g_strdup("RAM of a device model must be in a file that is "
-                        "shared (memory-backend-memfd,share=on) to be granted "
-                        "to passthrough devices");
+    if (!p2p_iommu_has_room(initiator, window->size, &limit)) {
+        return g_strdup_printf("it has 0x%" PRIx64 " bytes, and the host's "
+                               "IOMMU translates addresses up to 0x%" PRIx64
+                               " only", window->size, limit);
     }
     if (grant->has_path && !grant->path.routed_by_root_complex) {
         return g_strdup_printf("the host is not known to route it: %s",
                                grant->path.reason);
     }
     if (!grant->has_path && window->owner->passthrough &&
-        p2p_vfio_is_hardware(initiator->dev) &&
-        p2p_vfio_is_hardware(window->owner->dev)) {
+        initiator->passthrough->hardware &&
+        window->owner->passthrough->hardware) {
         return g_strdup("the host is not known to route it: give both devices "
                         "by host= or sysfsdev=, so that their place is known");
     }
@@ -444,8 +519,8 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
     if (!member || *errp) {
         return;
     }
-    if (member->passthrough) {
-        member->host_bdf = p2p_vfio_host_bdf(dev);
+    if (member->passthrough && member->passthrough->host_bdf) {
+        member->host_bdf = member->passthrough->host_bdf(dev);
     }
     if (!p2p_device_check_vhost(dev, errp) ||
         !p2p_windows_create(member, dev->p2p.share, errp)) {

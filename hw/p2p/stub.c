@@ -50,19 +50,16 @@ void p2p_device_leave(PCIDevice *dev)
 {
 }
 
+void p2p_before_config_write(PCIDevice *dev, uint32_t addr, uint32_t value,
+                             int len)
+{
+}
+
+void p2p_after_config_write(PCIDevice *dev)
+{
+}
+
 void p2p_memory_committed(void)
-{
-}
-
-void p2p_before_map(void *container, hwaddr iova, uint64_t size)
-{
-}
-
-void p2p_note_map(void *container, hwaddr iova, uint64_t size, int ret)
-{
-}
-
-void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret)
 {
 }
 

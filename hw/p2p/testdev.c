@@ -25,9 +25,7 @@
 #include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
 #include "hw/p2p/internal.h"
-
-#define TYPE_P2P_TESTDEV "p2p-testdev"
-OBJECT_DECLARE_SIMPLE_TYPE(P2PTestDev, P2P_TESTDEV)
+#include "hw/p2p/testdev.h"
 
 #define P2P_TESTDEV_BUFFER 4096
 
@@ -70,11 +68,18 @@ static void p2p_testdev_command(P2PTestDev *dev, uint64_t command)
 
     if (dev->len > P2P_TESTDEV_BUFFER) {
         dev->result = MEMTX_ERROR;
-    } else if (command == 1) {
-        dev->result = pci_dma_read(pci, dev->addr, dev->buffer, dev->len);
-    } else if (command == 2) {
-        dev->result = pci_dma_write(pci, dev->addr, dev->buffer, dev->len);
+    } else if (command == 1 || command == 2) {
+        dev->result = P2P_TESTDEV_GET_CLASS(dev)->dma(pci, dev->addr,
+                                                      dev->buffer, dev->len,
+                                                      command == 2);
     }
+}
+
+static MemTxResult p2p_testdev_dma(PCIDevice *pci, dma_addr_t addr,
+                                   void *buffer, size_t len, bool is_write)
+{
+    return is_write ? pci_dma_write(pci, addr, buffer, len)
+                    : pci_dma_read(pci, addr, buffer, len);
 }
 
 static uint64_t p2p_testdev_read(void *opaque, hwaddr addr, unsigned size)
@@ -286,12 +291,14 @@ static void p2p_testdev_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, p2p_testdev_properties);
     P2P_BAR_FILE_CLASS(oc)->get_fd = p2p_testdev_get_fd;
+    P2P_TESTDEV_CLASS(oc)->dma = p2p_testdev_dma;
 }
 
 static const TypeInfo p2p_testdev_info = {
     .name = TYPE_P2P_TESTDEV,
     .parent = TYPE_PCI_DEVICE,
     .instance_size = sizeof(P2PTestDev),
+    .class_size = sizeof(P2PTestDevClass),
     .instance_init = p2p_testdev_init,
     .instance_finalize = p2p_testdev_finalize,
     .class_init = p2p_testdev_class_init,

@@ -1,58 +1,217 @@
 /*
- * What the peer-to-peer code needs to know of VFIO devices
+ * VFIO's devices and IOMMU back ends, as the peer-to-peer code needs them
+ *
+ *   type1     takes the page frames of the BAR's CPU mapping
+ *   iommufd   takes a dma-buf of the BAR; one for each window and each map
+ *             call, for the kernel revokes it for good when the device is reset
+ *             or stops decoding
+ *   vfio-user sends a message to the device's server
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
 #include "qemu/bswap.h"
+#include "qemu/module.h"
+#include "system/iommufd.h"
 #include "hw/p2p/internal.h"
 #include "hw/vfio/pci.h"
 
 #if __has_include("hw/vfio/vfio-device.h")
 #include "hw/vfio/vfio-device.h"
+#include "hw/vfio/vfio-container-legacy.h"
+#include "hw/vfio/vfio-iommufd.h"
 #define P2P_VFIO(dev) VFIO_PCI_DEVICE(dev)
 typedef VFIOContainer P2PVFIOContainer;
+typedef VFIOLegacyContainer P2PVFIOLegacyContainer;
 #define p2p_vfio_region_fd(vbasedev, index) \
     vfio_device_get_region_fd(vbasedev, index)
+#define p2p_vfio_dma_map(container, map) \
+    vfio_container_dma_map(container, (map)->iova, (map)->size, (map)->hva, \
+                           (map)->readonly, (map)->mr)
+#define p2p_vfio_dma_unmap(container, iova, size) \
+    vfio_container_dma_unmap(container, iova, size, NULL, false)
 #include "hw/vfio-user/container.h"
 #define P2P_VFIO_USER
 #else
 /* Before 10.1 all regions are in the device's fd. */
 #define P2P_VFIO(dev) VFIO_PCI(dev)
 typedef VFIOContainerBase P2PVFIOContainer;
+typedef VFIOContainer P2PVFIOLegacyContainer;
 #define p2p_vfio_region_fd(vbasedev, index) ((vbasedev)->fd)
+#define p2p_vfio_dma_map(container, map) \
+    vfio_container_dma_map(container, (map)->iova, (map)->size, (map)->hva, \
+                           (map)->readonly)
+#define p2p_vfio_dma_unmap(container, iova, size) \
+    vfio_container_dma_unmap(container, iova, size, NULL)
 #endif
 
-AddressSpace *p2p_vfio_address_space(void *container)
+/* --- A BAR as a dma-buf ------------------------------------------------ */
+
+/* Linux 6.19, include/uapi/linux/vfio.h */
+#ifndef VFIO_DEVICE_FEATURE_DMA_BUF
+#define VFIO_DEVICE_FEATURE_DMA_BUF 11
+struct vfio_region_dma_range {
+    __u64 offset;
+    __u64 length;
+};
+struct vfio_device_feature_dma_buf {
+    __u32 region_index;
+    __u32 open_flags;
+    __u32 flags;
+    __u32 nr_ranges;
+    struct vfio_region_dma_range dma_ranges[];
+};
+#endif
+
+/* Returns a file descriptor, or -errno: -ENOTTY if the kernel cannot. */
+static int p2p_vfio_dma_buf(const P2PIommuMap *map)
 {
-    return ((P2PVFIOContainer *)container)->space->as;
+    struct {
+        struct vfio_device_feature header;
+        struct vfio_device_feature_dma_buf dma_buf;
+        struct vfio_region_dma_range range;
+    } feature = {
+        .header.argsz = sizeof(feature),
+        .header.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+        .dma_buf.region_index = VFIO_PCI_BAR0_REGION_INDEX + map->bar,
+        .dma_buf.open_flags = O_RDWR | O_CLOEXEC,
+        .dma_buf.nr_ranges = 1,
+        .range = { .offset = map->offset, .length = map->size },
+    };
+    int fd = ioctl(P2P_VFIO(map->dev)->vbasedev.fd, VFIO_DEVICE_FEATURE,
+                   &feature);
+
+    return fd < 0 ? -errno : fd;
 }
 
-const void *p2p_vfio_container(PCIDevice *dev)
+static int p2p_vfio_map_dma_buf(int iommufd, uint32_t ioas,
+                                const P2PIommuMap *map)
+{
+    struct iommu_ioas_map_file request = {
+        .size = sizeof(request),
+        .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+                 (map->readonly ? 0 : IOMMU_IOAS_MAP_WRITEABLE),
+        .ioas_id = ioas,
+        .iova = map->iova,
+        .length = map->size,
+    };
+    int ret;
+
+    request.fd = p2p_vfio_dma_buf(map);
+    if (request.fd < 0) {
+        return request.fd;
+    }
+    ret = ioctl(iommufd, IOMMU_IOAS_MAP_FILE, &request) ? -errno : 0;
+    /* What is mapped holds a reference. */
+    close(request.fd);
+    return ret;
+}
+
+/* --- Containers -------------------------------------------------------- */
+
+static bool p2p_is_vfio_pci(PCIDevice *dev)
+{
+    return object_dynamic_cast(OBJECT(dev), "vfio-pci");
+}
+
+/*
+ * The address space of an iommufd that stands in for a VFIO container, as
+ * /dev/vfio/vfio does in kernels with CONFIG_IOMMUFD_VFIO_CONTAINER.
+ */
+static bool p2p_vfio_compat_ioas(int fd, uint32_t *ioas)
+{
+    struct iommu_vfio_ioas request = {
+        .size = sizeof(request),
+        .op = IOMMU_VFIO_IOAS_GET,
+    };
+
+    if (ioctl(fd, IOMMU_VFIO_IOAS, &request)) {
+        return false;
+    }
+    *ioas = request.ioas_id;
+    return true;
+}
+
+/* Whether @container is an iommufd, and which. */
+static bool p2p_vfio_ioas(void *container, int *fd, uint32_t *ioas)
+{
+    if (object_dynamic_cast(container, TYPE_VFIO_IOMMU_IOMMUFD)) {
+        VFIOIOMMUFDContainer *iommufd = VFIO_IOMMU_IOMMUFD(container);
+
+        *fd = iommufd->be->fd;
+        *ioas = iommufd->ioas_id;
+        return true;
+    }
+    if (object_dynamic_cast(container, TYPE_VFIO_IOMMU_LEGACY)) {
+        *fd = ((P2PVFIOLegacyContainer *)VFIO_IOMMU_LEGACY(container))->fd;
+        return p2p_vfio_compat_ioas(*fd, ioas);
+    }
+    return false;
+}
+
+static int p2p_vfio_map(void *container, const P2PIommuMap *map)
+{
+    uint32_t ioas;
+    int fd;
+
+    if (p2p_is_vfio_pci(map->dev) && p2p_vfio_ioas(container, &fd, &ioas)) {
+        return p2p_vfio_map_dma_buf(fd, ioas, map);
+    }
+    return p2p_vfio_dma_map(container, map);
+}
+
+static int p2p_vfio_unmap(void *container, hwaddr iova, uint64_t size)
+{
+    return p2p_vfio_dma_unmap(container, iova, size);
+}
+
+static void *p2p_vfio_container(PCIDevice *dev)
 {
     return P2P_VFIO(dev)->vbasedev.bcontainer;
 }
 
-bool p2p_vfio_uses_iommufd(PCIDevice *dev)
+static const GList *p2p_vfio_iova_ranges(void *container)
 {
-    return P2P_VFIO(dev)->vbasedev.iommufd;
+    return ((P2PVFIOContainer *)container)->iova_ranges;
 }
 
-const char *p2p_vfio_backend(PCIDevice *dev)
-{
-    static const char type1[] = "VFIO's type1 back end";
-    static const char iommufd[] = "iommufd";
-    static const char vfio_user[] = "vfio-user";
+/* --- Devices ----------------------------------------------------------- */
 
-    if (!p2p_vfio_is_hardware(dev)) {
-        return vfio_user;
+static const char *p2p_vfio_backend(PCIDevice *dev)
+{
+    return P2P_VFIO(dev)->vbasedev.iommufd ? "iommufd"
+                                           : "VFIO's type1 back end";
+}
+
+static const char *p2p_vfio_map_hint(PCIDevice *dev, int err)
+{
+    switch (err) {
+    case ENOTTY:
+        return "; the host's kernel cannot give a BAR to iommufd, Linux 6.19 "
+               "and later with CONFIG_VFIO_PCI_DMABUF can; leave iommufd= out "
+               "to use VFIO's type1 back end";
+    case EOPNOTSUPP:
+        return "; the target's VFIO driver cannot give its BARs to iommufd; "
+               "leave iommufd= out to use VFIO's type1 back end";
+    case EINVAL:
+        return "; the address may be beyond the IOMMU's width or reserved by "
+               "the host";
+    case EFAULT:
+    case ENODEV:
+        return "; the target does not decode its memory";
+    case EEXIST:
+        return "; something else is mapped there";
+    case ENOSPC:
+        return "; the container is full, see dma_entry_limit of "
+               "vfio_iommu_type1";
+    case ENOMEM:
+        return "; the host's kernel has no memory for it, or the limit of "
+               "locked memory (ulimit -l) is too low";
     }
-    return p2p_vfio_uses_iommufd(dev) ? iommufd : type1;
-}
-
-bool p2p_vfio_is_hardware(PCIDevice *dev)
-{
-    return object_dynamic_cast(OBJECT(dev), "vfio-pci");
+    return "";
 }
 
 /* The sysfs folder of a function of this host; NULL: it is none. */
@@ -72,7 +231,7 @@ static char *p2p_vfio_sysfs(PCIDevice *dev)
     return NULL;
 }
 
-char *p2p_vfio_host_bdf(PCIDevice *dev)
+static char *p2p_vfio_host_bdf(PCIDevice *dev)
 {
     g_autofree char *sysfs = p2p_vfio_sysfs(dev);
     g_autofree char *real = sysfs ? realpath(sysfs, NULL) : NULL;
@@ -88,7 +247,7 @@ char *p2p_vfio_host_bdf(PCIDevice *dev)
     return g_steal_pointer(&bdf);
 }
 
-int p2p_vfio_iommu_group(PCIDevice *dev)
+static int p2p_vfio_iommu_group(PCIDevice *dev)
 {
     g_autofree char *sysfs = p2p_vfio_sysfs(dev);
     g_autofree char *path = NULL;
@@ -107,7 +266,7 @@ int p2p_vfio_iommu_group(PCIDevice *dev)
     return atoi(name);
 }
 
-bool p2p_vfio_mapping_suspended(PCIDevice *dev, int bar)
+static bool p2p_vfio_mapping_suspended(PCIDevice *dev, int bar)
 {
     VFIORegion *region = &P2P_VFIO(dev)->bars[bar].region;
 
@@ -119,7 +278,7 @@ bool p2p_vfio_mapping_suspended(PCIDevice *dev, int bar)
     return false;
 }
 
-bool p2p_vfio_intx_only(PCIDevice *dev)
+static bool p2p_vfio_intx_only(PCIDevice *dev)
 {
     VFIOPCIDevice *vdev = P2P_VFIO(dev);
 
@@ -128,7 +287,7 @@ bool p2p_vfio_intx_only(PCIDevice *dev)
            !pci_find_capability(dev, PCI_CAP_ID_MSIX);
 }
 
-int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset)
+static int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset)
 {
     VFIOPCIDevice *vdev = P2P_VFIO(dev);
     VFIORegion *region = &vdev->bars[bar].region;
@@ -137,30 +296,14 @@ int p2p_vfio_bar_fd(PCIDevice *dev, int bar, off_t *offset)
     return p2p_vfio_region_fd(&vdev->vbasedev, region->nr);
 }
 
-bool p2p_vfio_wait_for_map(void *container, bool wait)
-{
-#ifdef P2P_VFIO_USER
-    if (object_dynamic_cast(container, TYPE_VFIO_IOMMU_USER)) {
-        VFIOUserProxy *proxy = VFIO_IOMMU_USER(container)->proxy;
-        bool waits = !proxy->async_ops;
-
-        proxy->async_ops = !wait;
-        return waits;
-    }
-#endif
-    return true;
-}
-
-bool p2p_vfio_set_decode(PCIDevice *dev, bool on)
+static bool p2p_vfio_set_decode(PCIDevice *dev, bool on)
 {
     VFIOPCIDevice *vdev = P2P_VFIO(dev);
     int fd = vdev->vbasedev.fd;
     off_t at = vdev->config_offset + PCI_COMMAND;
     uint16_t command, new;
 
-    /* A vfio-user device has no such file, and no decode that matters. */
-    if (fd < 0 || pread(fd, &command, sizeof(command), at) !=
-                  sizeof(command)) {
+    if (pread(fd, &command, sizeof(command), at) != sizeof(command)) {
         return false;
     }
     command = le16_to_cpu(command);
@@ -171,3 +314,83 @@ bool p2p_vfio_set_decode(PCIDevice *dev, bool on)
     }
     return command & PCI_COMMAND_MEMORY;
 }
+
+static const P2PPassthrough p2p_vfio_pci = {
+    .hardware = true,
+    .backend = p2p_vfio_backend,
+    .container = p2p_vfio_container,
+    .map = p2p_vfio_map,
+    .unmap = p2p_vfio_unmap,
+    .iova_ranges = p2p_vfio_iova_ranges,
+    .map_hint = p2p_vfio_map_hint,
+    .host_bdf = p2p_vfio_host_bdf,
+    .iommu_group = p2p_vfio_iommu_group,
+    .mapping_suspended = p2p_vfio_mapping_suspended,
+    .intx_only = p2p_vfio_intx_only,
+    .bar_fd = p2p_vfio_bar_fd,
+    .set_decode = p2p_vfio_set_decode,
+};
+
+/* --- vfio-user --------------------------------------------------------- */
+
+#ifdef P2P_VFIO_USER
+static const char *p2p_vfio_user_backend(PCIDevice *dev)
+{
+    return "vfio-user";
+}
+
+static const char *p2p_vfio_user_map_hint(PCIDevice *dev, int err)
+{
+    return "; its vfio-user server has refused it";
+}
+
+/*
+ * A vfio-user client sends its map calls without waiting, and only prints what
+ * the last answer says.  For windows the answer is needed.
+ */
+static int p2p_vfio_user_map(void *container, const P2PIommuMap *map)
+{
+    VFIOUserProxy *proxy = VFIO_IOMMU_USER(container)->proxy;
+    bool async_ops = proxy->async_ops;
+    int ret;
+
+    proxy->async_ops = false;
+    ret = p2p_vfio_dma_map(container, map);
+    proxy->async_ops = async_ops;
+    return ret;
+}
+
+static int p2p_vfio_user_unmap(void *container, hwaddr iova, uint64_t size)
+{
+    VFIOUserProxy *proxy = VFIO_IOMMU_USER(container)->proxy;
+    bool async_ops = proxy->async_ops;
+    int ret;
+
+    proxy->async_ops = false;
+    ret = p2p_vfio_dma_unmap(container, iova, size);
+    proxy->async_ops = async_ops;
+    return ret;
+}
+
+static const P2PPassthrough p2p_vfio_user = {
+    .backend = p2p_vfio_user_backend,
+    .container = p2p_vfio_container,
+    .map = p2p_vfio_user_map,
+    .unmap = p2p_vfio_user_unmap,
+    .iova_ranges = p2p_vfio_iova_ranges,
+    .map_hint = p2p_vfio_user_map_hint,
+    .mapping_suspended = p2p_vfio_mapping_suspended,
+    .intx_only = p2p_vfio_intx_only,
+    .bar_fd = p2p_vfio_bar_fd,
+};
+#endif
+
+static void p2p_vfio_register(void)
+{
+    p2p_passthrough_register("vfio-pci", &p2p_vfio_pci);
+#ifdef P2P_VFIO_USER
+    p2p_passthrough_register("vfio-user-pci", &p2p_vfio_user);
+#endif
+}
+
+type_init(p2p_vfio_register)

@@ -3,7 +3,8 @@
  *
  * A view is an allow-list, built up from nothing: guest RAM, the platform's
  * interrupt doorbells, granted windows. VFIO and device models obey it because
- * it is the address space that pci_device_iommu_address_space() names.
+ * it is the address space that pci_device_iommu_address_space() names. In that
+ * of passthrough devices are no windows: iommu.c puts them into the IOMMU.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -24,7 +25,7 @@
 #define P2P_DOORBELL_BASE 0xfee00000ULL
 #define P2P_DOORBELL_SIZE 0x00100000ULL
 
-/* An alias that stands in a view: part of guest RAM, or a window. */
+/* What stands in a view: part of guest RAM, or a window. */
 typedef struct P2PSlice {
     MemoryRegion alias;
     MemoryRegion *target;
@@ -34,13 +35,8 @@ typedef struct P2PSlice {
     uint64_t size;
     bool readonly;
     P2PBarWindow *window;   /* NULL: guest RAM */
-    /*
-     * No longer in the view; kept until all listeners were told, so that
-     * their unmap calls find the window.
-     */
-    bool gone;
-    bool fresh;             /* the listeners have not been told of it yet */
-    bool trial;             /* put there by p2p_view_try() */
+    P2PBarMapping *mapping; /* of the window, when it was put there; to tell */
+    bool gone;              /* to be freed at the end of the transaction */
     bool wanted;            /* only while p2p_view_sync() runs */
     QTAILQ_ENTRY(P2PSlice) next;
 } P2PSlice;
@@ -58,7 +54,7 @@ struct P2PView {
     AddressSpace as;
     MemoryRegion root;
     MemoryRegion doorbells;
-    P2PGroup *group;        /* NULL: no windows */
+    P2PGroup *group;        /* NULL: of none */
     P2PMember *member;      /* NULL: passthrough devices, or freed */
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
@@ -152,84 +148,6 @@ static const char *p2p_slice_name(P2PSlice *slice)
                          : memory_region_name(slice->target);
 }
 
-static bool p2p_slice_overlaps(P2PSlice *slice, hwaddr iova, uint64_t size)
-{
-    return slice->gpa < iova + size && iova < slice->gpa + slice->size;
-}
-
-/*
- * Call @fn for each window that a call concerns. One section may be several
- * adjacent windows, of which only one changes: VFIO unmaps all that was there,
- * gone or not, before it maps all that is there, new or not.
- */
-static void p2p_note(P2PView *view, const void *container, hwaddr iova,
-                     uint64_t size, int ret, bool mapped,
-                     void (*fn)(P2PBarWindow *window, const void *container,
-                                uint64_t bytes, int ret))
-{
-    P2PSlice *slice;
-
-    if (!view) {
-        return;
-    }
-    QTAILQ_FOREACH(slice, &view->slices, next) {
-        bool concerned = mapped ? !slice->gone : !slice->fresh;
-
-        if (slice->window && concerned &&
-            p2p_slice_overlaps(slice, iova, size)) {
-            hwaddr start = MAX(slice->gpa, iova);
-            hwaddr end = MIN(slice->gpa + slice->size, iova + size);
-
-            fn(slice->window, container, end - start, ret);
-            p2p_changed();
-        }
-    }
-}
-
-static void p2p_note_map_window(P2PBarWindow *window, const void *container,
-                                uint64_t bytes, int ret)
-{
-    P2PInstall *install = p2p_window_install_add(window, container);
-
-    if (ret) {
-        install->failures++;
-        install->last_errno = -ret;
-    } else {
-        install->maps++;
-        install->bytes += bytes;
-    }
-    install->failed = ret;
-    trace_p2p_note_map(p2p_device_name(window->owner->dev), window->bar,
-                       container, window->gpa, bytes, ret);
-}
-
-static void p2p_note_unmap_window(P2PBarWindow *window, const void *container,
-                                  uint64_t bytes, int ret)
-{
-    P2PInstall *install = p2p_window_install(window, container);
-
-    /* VFIO unmaps what it could not map, too: that is no event. */
-    if (!install || !install->bytes) {
-        return;
-    }
-    install->bytes -= MIN(install->bytes, bytes);
-    if (ret) {
-        install->failures++;
-        install->last_errno = -ret;
-        install->stuck += bytes;
-        error_report("BAR %d of %s: VFIO could not take 0x%" PRIx64 " bytes "
-                     "out of the IOMMU: %s; initiators may still reach them. "
-                     "Unplug the initiators to be sure", window->bar,
-                     p2p_device_name(window->owner->dev), bytes,
-                     strerror(-ret));
-    } else {
-        install->unmaps++;
-        install->failed = false;
-    }
-    trace_p2p_note_unmap(p2p_device_name(window->owner->dev), window->bar,
-                         container, window->gpa, bytes, ret);
-}
-
 static void p2p_slice_add(P2PView *view, const P2PSlice *want)
 {
     P2PSlice *slice = g_memdup2(want, sizeof(*want));
@@ -237,7 +155,7 @@ static void p2p_slice_add(P2PView *view, const P2PSlice *want)
     hwaddr offset = slice->offset;
     g_autofree char *name = NULL;
 
-    if (view->member && slice->window && slice->window->mapping) {
+    if (slice->mapping) {
         slice->model = p2p_model_window_new(view, slice->window);
         target = p2p_model_window_region(slice->model);
         offset = 0;
@@ -249,14 +167,16 @@ static void p2p_slice_add(P2PView *view, const P2PSlice *want)
     memory_region_add_subregion(&view->root, slice->gpa, &slice->alias);
     QTAILQ_INSERT_TAIL(&view->slices, slice, next);
     g_hash_table_insert(view->by_gpa, &slice->gpa, slice);
-    slice->fresh = true;
     p2p_changed();
     trace_p2p_view_add(view->name, p2p_slice_name(slice), slice->gpa,
                        slice->size, slice->readonly);
 
-    if (view->member && slice->window) {
-        p2p_note(view, view, slice->gpa, slice->size, 0, true,
-                 p2p_note_map_window);
+    if (slice->window) {
+        P2PInstall *install = p2p_window_install_add(slice->window, view);
+
+        install->mapped = true;
+        install->gpa = slice->gpa;
+        install->maps++;
     }
 }
 
@@ -269,9 +189,11 @@ static void p2p_slice_remove(P2PView *view, P2PSlice *slice)
     trace_p2p_view_del(view->name, p2p_slice_name(slice), slice->gpa,
                        slice->size);
 
-    if (view->member && slice->window) {
-        p2p_note(view, view, slice->gpa, slice->size, 0, false,
-                 p2p_note_unmap_window);
+    if (slice->window) {
+        P2PInstall *install = p2p_window_install(slice->window, view);
+
+        install->mapped = false;
+        install->unmaps++;
     }
 }
 
@@ -285,8 +207,6 @@ static void p2p_view_reap(P2PView *view)
             object_unparent(OBJECT(&slice->alias));
             object_unref(slice->model);
             g_free(slice);
-        } else {
-            slice->fresh = false;
         }
     }
 }
@@ -314,7 +234,8 @@ static bool p2p_slice_equal(const P2PSlice *a, const P2PSlice *b)
 {
     return a->target == b->target && a->gpa == b->gpa &&
            a->offset == b->offset && a->size == b->size &&
-           a->readonly == b->readonly && a->window == b->window;
+           a->readonly == b->readonly && a->window == b->window &&
+           a->mapping == b->mapping;
 }
 
 static void p2p_sync_want(P2PSync *sync, const P2PSlice *want)
@@ -328,40 +249,27 @@ static void p2p_sync_want(P2PSync *sync, const P2PSlice *want)
     }
 }
 
-static void p2p_slice_of_window(P2PView *view, P2PBarWindow *window,
-                                P2PSlice *slice)
-{
-    P2PBarMapping *mapping;
-
-    *slice = (P2PSlice) {
-        .target = window->owner->dev->io_regions[window->bar].memory,
-        .gpa = window->gpa, .offset = window->offset, .size = window->size,
-        .readonly = window->access == P2P_ACCESS_RO,
-        .window = window,
-    };
-    mapping = view->member ? window->mapping : window->ram_mapping;
-    if (mapping) {
-        slice->target = p2p_bar_mapping_region(mapping);
-        slice->offset = 0;
-    }
-}
-
 static void p2p_sync_want_windows(P2PSync *sync)
 {
     P2PMember *user = sync->view->member;
     P2PMember *owner;
-    P2PSlice slice;
 
-    if (!sync->view->group || (user && !user->dev->p2p.initiate)) {
+    if (!user || !user->dev->p2p.initiate) {
         return;
     }
     P2P_FOREACH_MEMBER(owner, sync->view->group) {
         for (guint i = 0; i < owner->windows->len; i++) {
             P2PBarWindow *window = g_ptr_array_index(owner->windows, i);
+            P2PSlice slice = {
+                .target = owner->dev->io_regions[window->bar].memory,
+                .gpa = window->gpa, .offset = window->offset,
+                .size = window->size,
+                .readonly = window->access == P2P_ACCESS_RO,
+                .window = window, .mapping = window->mapping,
+            };
 
             if (window->state == P2P_WINDOW_STATE_MAPPED &&
-                p2p_window_fits(window, !user)) {
-                p2p_slice_of_window(sync->view, window, &slice);
+                p2p_window_fits_view(window)) {
                 p2p_sync_want(sync, &slice);
             }
         }
@@ -384,7 +292,7 @@ static void p2p_view_sync(P2PSync *sync, P2PView *view)
     p2p_sync_want_windows(sync);
 
     QTAILQ_FOREACH(slice, &view->slices, next) {
-        if (!slice->wanted && !slice->trial && !slice->gone) {
+        if (!slice->wanted && !slice->gone) {
             p2p_slice_remove(view, slice);
         }
     }
@@ -412,122 +320,6 @@ void p2p_views_sync(void)
         p2p_view_reap(view);
     }
     g_array_free(sync.ram, true);
-}
-
-/* --- What VFIO did ----------------------------------------------------- */
-
-static P2PView *p2p_view_of_container(void *container)
-{
-    AddressSpace *as;
-    P2PView *view;
-
-    if (!p2p_views_exist()) {
-        return NULL;
-    }
-    as = p2p_vfio_address_space(container);
-    QTAILQ_FOREACH(view, &p2p_views, next) {
-        if (&view->as == as) {
-            return view;
-        }
-    }
-    return NULL;
-}
-
-/*
- * A vfio-user client sends its map calls without waiting, and only prints
- * what the last answer says. For windows the answer is needed. A failure to map
- * anything else would end the VM, if VFIO knew of it.
- */
-static bool p2p_map_waited;
-
-static bool p2p_map_may_fail(P2PView *view, hwaddr iova, uint64_t size)
-{
-    P2PSlice *slice;
-
-    QTAILQ_FOREACH(slice, &view->slices, next) {
-        if (slice->window && !slice->gone &&
-            p2p_slice_overlaps(slice, iova, size)) {
-            /* Should the call fail, the VM goes on for these alone. */
-            return true;
-        }
-    }
-    return false;
-}
-
-void p2p_before_map(void *container, hwaddr iova, uint64_t size)
-{
-    P2PView *view = p2p_view_of_container(container);
-
-    if (view && !view->member && p2p_map_may_fail(view, iova, size)) {
-        p2p_map_waited = p2p_vfio_wait_for_map(container, true);
-    }
-}
-
-void p2p_note_map(void *container, hwaddr iova, uint64_t size, int ret)
-{
-    P2PView *view = p2p_view_of_container(container);
-
-    if (view && !view->member && p2p_map_may_fail(view, iova, size)) {
-        p2p_vfio_wait_for_map(container, p2p_map_waited);
-    }
-    p2p_note(view, container, iova, size, ret, true, p2p_note_map_window);
-}
-
-void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret)
-{
-    p2p_note(p2p_view_of_container(container), container, iova, size, ret,
-             false, p2p_note_unmap_window);
-}
-
-/* Where nothing is in the view, nor may come while the BQL is held. */
-static hwaddr p2p_view_end(P2PView *view)
-{
-    hwaddr end = P2P_DOORBELL_BASE + P2P_DOORBELL_SIZE;
-    P2PSlice *slice;
-
-    QTAILQ_FOREACH(slice, &view->slices, next) {
-        end = MAX(end, slice->gpa + slice->size);
-    }
-    return end;
-}
-
-int p2p_view_try(P2PView *view, P2PBarWindow *window, const void *container)
-{
-    GArray *before = window->installs;
-    P2PInstall *install;
-    P2PSlice slice, *trial;
-    int ret = -ENXIO; /* VFIO did not even try */
-
-    /* What is noted is about the trial alone, for every user of the view. */
-    window->installs = g_array_new(false, true, sizeof(P2PInstall));
-    p2p_slice_of_window(view, window, &slice);
-    slice.gpa = p2p_view_end(view);
-    slice.size = qemu_real_host_page_size();
-    slice.trial = true;
-
-    /* The slice must be in the list when the listeners are called. */
-    memory_region_transaction_begin();
-    p2p_slice_add(view, &slice);
-    trial = QTAILQ_LAST(&view->slices);
-    memory_region_transaction_commit();
-
-    install = p2p_window_install(window, container);
-    if (install && install->failures) {
-        ret = -install->last_errno;
-    } else if (install && install->maps) {
-        ret = 0;
-    }
-    trace_p2p_view_try(p2p_device_name(window->owner->dev), window->bar,
-                       slice.gpa, ret);
-
-    memory_region_transaction_begin();
-    p2p_slice_remove(view, trial);
-    memory_region_transaction_commit();
-    p2p_view_reap(view);
-
-    g_array_free(window->installs, true);
-    window->installs = before;
-    return ret;
 }
 
 /* --- Faults of device models ------------------------------------------- */

@@ -120,9 +120,6 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
     window->state = P2P_WINDOW_STATE_UNMAPPED;
     window->installs = g_array_new(false, true, sizeof(P2PInstall));
     window->traffic = g_atomic_rc_box_new0(P2PTraffic);
-    if (range.backing == P2P_BACKING_RAM) {
-        window->ram_mapping = p2p_ram_mapping_new(window);
-    }
     g_ptr_array_add(member->windows, window);
     trace_p2p_window_new(p2p_device_name(member->dev), bar, range.offset,
                          range.size, P2PAccess_str(access));
@@ -133,9 +130,6 @@ void p2p_window_free(P2PBarWindow *window)
 {
     if (window->mapping) {
         p2p_bar_mapping_revoke(window->mapping);
-    }
-    if (window->ram_mapping) {
-        p2p_bar_mapping_revoke(window->ram_mapping);
     }
     g_atomic_rc_box_release(window->traffic);
     for (int i = 0; i < P2P_MAX_INITIATORS; i++) {
@@ -148,7 +142,7 @@ void p2p_window_free(P2PBarWindow *window)
 /* Each INTx interrupt that QEMU emulates takes the BARs' mappings away. */
 static bool p2p_mapping_unsteady(P2PMember *member)
 {
-    return member->passthrough && p2p_vfio_intx_only(member->dev);
+    return member->passthrough && p2p_passthrough_intx_only(member->dev);
 }
 
 static bool p2p_share_auto(P2PMember *member, Error **errp)
@@ -390,6 +384,7 @@ static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
 
         g_ptr_array_find(member->windows, windows->pdata[i], &index);
         g_ptr_array_steal_index(member->windows, index);
+        p2p_iommu_revoke_window(windows->pdata[i]);
     }
     p2p_changed();
     p2p_update();
@@ -593,7 +588,8 @@ void p2p_window_locate(P2PBarWindow *window)
     bool moved;
 
     /* A BAR is taken out of its container before its address changes. */
-    if (r->addr != PCI_BAR_UNMAPPED && r->memory->container) {
+    if (!window->owner->suspended && r->addr != PCI_BAR_UNMAPPED &&
+        r->memory->container) {
         hwaddr gpa = r->addr + window->offset;
 
         if (p2p_window_visible(window, gpa)) {
@@ -607,6 +603,7 @@ void p2p_window_locate(P2PBarWindow *window)
     moved = state != window->state || window->gpa != before;
     if (moved) {
         window->state = state;
+        window->moves++;
         p2p_changed();
         trace_p2p_window_state(p2p_device_name(window->owner->dev),
                                window->bar, window->offset,
@@ -615,17 +612,8 @@ void p2p_window_locate(P2PBarWindow *window)
     p2p_window_remap(window, moved);
 }
 
-/*
- * VFIO takes a failure to map RAM for the end of the machine, and forgives
- * only regions that are a device's memory. The guest chooses the address, so
- * it could make the map of a device model's RAM fail: such RAM is shown to
- * VFIO as a mapping of its own.
- */
-bool p2p_window_fits(P2PBarWindow *window, bool passthrough)
+bool p2p_window_fits_view(P2PBarWindow *window)
 {
-    if (passthrough) {
-        return window->backing != P2P_BACKING_RAM || window->ram_mapping;
-    }
     return window->mapping || !p2p_window_needs_mapping(window);
 }
 

@@ -452,10 +452,9 @@ static const QDict *grant_of_shm(LabMachine *machine, QDict **window)
     return p2p_monitor_grant(*window, "drive0");
 }
 
-static void test_model_ram(void)
+static void test_model_ram(const void *backend)
 {
-    g_autoptr(LabMachine) m = start_ivshmem(
-        IVSHMEM("memory-backend-memfd,share=on"));
+    g_autoptr(LabMachine) m = start_ivshmem(backend);
     P2PBusVec vec = { .addr = { SHARED_MEMORY + 8192 }, .len = 65536 };
     g_autofree uint8_t *expected = g_malloc(vec.len);
     g_autofree uint8_t *seen = g_malloc(vec.len);
@@ -480,16 +479,6 @@ static void test_model_ram(void)
     g_assert_cmpmem(seen, vec.len, expected, vec.len);
 }
 
-static void test_model_ram_without_file(void)
-{
-    g_autoptr(LabMachine) m = start_ivshmem(IVSHMEM("memory-backend-ram"));
-    g_autoptr(QDict) window = NULL;
-    const QDict *grant = grant_of_shm(m, &window);
-
-    g_assert_false(qdict_get_bool(grant, "installed"));
-    g_assert_nonnull(strstr(qdict_get_str(grant, "reason"), "share=on"));
-}
-
 int main(int argc, char **argv)
 {
     g_autofree char *last = lab_host(2);
@@ -508,8 +497,10 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/lab/emulated/campaign/kernel-copy",
                    test_campaign_kernel_copy);
     qtest_add_func("p2p/lab/emulated/campaign/bounce", test_campaign_bounce);
-    qtest_add_func("p2p/lab/model-ram", test_model_ram);
-    qtest_add_func("p2p/lab/model-ram-without-file",
-                   test_model_ram_without_file);
+    qtest_add_data_func("p2p/lab/model-ram/memfd",
+                        IVSHMEM("memory-backend-memfd,share=on"),
+                        test_model_ram);
+    qtest_add_data_func("p2p/lab/model-ram/private",
+                        IVSHMEM("memory-backend-ram"), test_model_ram);
     return g_test_run();
 }

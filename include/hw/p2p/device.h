@@ -49,6 +49,19 @@ bool p2p_device_join(PCIDevice *dev, Error **errp);
  */
 void p2p_device_realized(PCIDevice *dev, Error **errp);
 
+/*
+ * p2p_before_config_write: the guest, or a reset, writes to the configuration
+ * space of a passthrough device.
+ *
+ * Called before the host's device gets it: if it makes the device stop decoding
+ * (memory decode off, a reset, a sleep state), no peer reaches its BARs when
+ * this returns. p2p_after_config_write() follows in any case; if the device
+ * decodes, its peers can reach it again then.
+ */
+void p2p_before_config_write(PCIDevice *dev, uint32_t addr, uint32_t value,
+                             int len);
+void p2p_after_config_write(PCIDevice *dev);
+
 /* p2p_device_leave: the reverse of both; @dev may not have joined. */
 void p2p_device_leave(PCIDevice *dev);
 

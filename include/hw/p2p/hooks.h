@@ -1,6 +1,5 @@
 /*
- * What the memory core, VFIO and the DMA helpers tell and ask the
- * peer-to-peer code
+ * What the memory core and the DMA helpers tell and ask the peer-to-peer code
  *
  * All return at once if the machine has no p2p-group.  Where nothing else is
  * said, the caller holds the BQL.
@@ -21,22 +20,6 @@
  * for the end of the first one.
  */
 void p2p_memory_committed(void);
-
-/*
- * VFIO is about to make a call to map a section; p2p_note_map() follows in
- * any case.
- */
-void p2p_before_map(void *container, hwaddr iova, uint64_t size);
-
-/*
- * VFIO made a call to map, or to unmap, a section.
- *
- * @container: what holds the mapping, a VFIOContainer
- * @iova, @size: the range, in bytes
- * @ret: 0 or a negative errno value
- */
-void p2p_note_map(void *container, hwaddr iova, uint64_t size, int ret);
-void p2p_note_unmap(void *container, hwaddr iova, uint64_t size, int ret);
 
 /*
  * address_space_map() of a region that is not RAM.

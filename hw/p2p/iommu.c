@@ -1,0 +1,407 @@
+/*
+ * Windows in the host's IOMMU
+ *
+ * VFIO's own listener maps what is RAM in a passthrough device's view.  The
+ * windows are no part of that: they are put into the container, and taken out,
+ * by the calls below, each by itself.  So what a call returned is known; a
+ * window is out before its device stops decoding; and that one does not fit
+ * ends no machine.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/host-utils.h"
+#include "qemu/range.h"
+#include "hw/core/cpu.h"
+#include "hw/p2p/internal.h"
+#include "trace.h"
+
+int (*p2p_fault_injector)(void);
+
+/*
+ * Counts successful unmap calls: a window for which there was no room is tried
+ * again after one.
+ */
+static unsigned p2p_room;
+
+/* --- Calls ------------------------------------------------------------- */
+
+/* What stands in the BAR at @offset, and its CPU mapping; false: none. */
+static bool p2p_iommu_source(P2PBarWindow *window, P2PIommuMap *map)
+{
+    PCIIORegion *bar = &window->owner->dev->io_regions[window->bar];
+    Object *peek = p2p_peek_new(bar->memory, map->offset, map->size);
+    MemoryRegionSection s = p2p_peek_find(peek, 0, map->size);
+    bool ok = s.mr && memory_region_is_ram(s.mr) &&
+              !s.offset_within_address_space &&
+              int128_get64(s.size) == map->size;
+
+    if (ok) {
+        map->mr = s.mr;
+        map->hva = (uint8_t *)memory_region_get_ram_ptr(s.mr) +
+                   s.offset_within_region;
+    }
+    if (s.mr) {
+        /* It stays for as long as the BAR does, and so does the BQL. */
+        memory_region_unref(s.mr);
+    }
+    p2p_peek_free(peek);
+    return ok;
+}
+
+static int p2p_iommu_map(const P2PPassthrough *backend, void *container,
+                         P2PBarWindow *window, hwaddr iova, uint64_t size)
+{
+    P2PIommuMap map = {
+        .iova = iova, .size = size,
+        .readonly = window->access == P2P_ACCESS_RO,
+        .dev = window->owner->dev,
+        .bar = window->bar, .offset = window->offset,
+    };
+    int ret = p2p_inject_fault();
+
+    if (!ret) {
+        ret = p2p_iommu_source(window, &map) ? backend->map(container, &map)
+                                             : -ENXIO;
+    }
+    trace_p2p_iommu_map(p2p_device_name(window->owner->dev), window->bar,
+                        container, iova, size, ret);
+    return ret;
+}
+
+static int p2p_iommu_unmap(const P2PPassthrough *backend, void *container,
+                           P2PBarWindow *window, hwaddr iova, uint64_t size)
+{
+    int64_t start = get_clock();
+    int ret = p2p_inject_fault();
+
+    if (!ret) {
+        ret = backend->unmap(container, iova, size);
+    }
+    trace_p2p_iommu_unmap(p2p_device_name(window->owner->dev), window->bar,
+                          container, iova, size, ret, get_clock() - start);
+    return ret;
+}
+
+/* --- Place ------------------------------------------------------------- */
+
+/* Whether the container, whose ranges these are, translates it all. */
+static P2PObstacle p2p_place_in(const GList *ranges, hwaddr gpa,
+                                uint64_t size)
+{
+    P2PObstacle place = { .kind = P2P_OBSTACLE_NONE, .gpa = gpa };
+    hwaddr last = gpa + size - 1;
+    hwaddr free_from = 0;       /* behind the range before */
+
+    if (!ranges) {
+        return place;
+    }
+    for (; ranges; ranges = ranges->next) {
+        Range *range = ranges->data;
+
+        if (gpa < range_lob(range)) {
+            /* It begins in, or covers, what is between two ranges. */
+            place.kind = P2P_OBSTACLE_RESERVED;
+            place.first = free_from;
+            place.last = range_lob(range) - 1;
+            return place;
+        }
+        if (last <= range_upb(range)) {
+            return place;
+        }
+        free_from = range_upb(range) + 1;
+        if (gpa < free_from && ranges->next) {
+            place.kind = P2P_OBSTACLE_RESERVED;
+            place.first = free_from;
+            place.last = range_lob(ranges->next->data) - 1;
+            return place;
+        }
+    }
+    place.kind = P2P_OBSTACLE_BEYOND;
+    place.last = free_from - 1;
+    return place;
+}
+
+static const GList *p2p_ranges(const P2PPassthrough *backend, void *container)
+{
+    return backend->iova_ranges ? backend->iova_ranges(container) : NULL;
+}
+
+P2PObstacle p2p_iommu_place(P2PMember *initiator, P2PBarWindow *window)
+{
+    void *container = initiator->passthrough->container(initiator->dev);
+
+    return p2p_place_in(container ? p2p_ranges(initiator->passthrough,
+                                               container) : NULL,
+                        window->gpa, window->size);
+}
+
+bool p2p_iommu_has_room(P2PMember *initiator, uint64_t size, hwaddr *limit)
+{
+    void *container = initiator->passthrough->container(initiator->dev);
+    const GList *ranges = container ? p2p_ranges(initiator->passthrough,
+                                                 container) : NULL;
+
+    if (!ranges) {
+        return true;
+    }
+    for (; ranges; ranges = ranges->next) {
+        Range *range = ranges->data;
+        hwaddr start = ROUND_UP(range_lob(range), size);
+
+        *limit = range_upb(range);
+        if (start >= range_lob(range) && start <= *limit &&
+            *limit - start >= size - 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void p2p_iommu_check_width(P2PGroup *group)
+{
+    uint64_t bits = first_cpu ? object_property_get_uint(OBJECT(first_cpu),
+                                                         "phys-bits", NULL)
+                              : 0;
+    P2PMember *member;
+
+    P2P_FOREACH_MEMBER(member, group) {
+        void *container = member->passthrough
+                          ? member->passthrough->container(member->dev) : NULL;
+        const GList *last = container
+            ? g_list_last((GList *)p2p_ranges(member->passthrough, container))
+            : NULL;
+
+        if (last && bits && bits < 64 &&
+            range_upb(last->data) < MAKE_64BIT_MASK(0, bits)) {
+            hwaddr limit = range_upb(last->data);
+
+            warn_report("p2p-group '%s': the guest may place BARs up to 0x%"
+                        PRIx64 ", but the host's IOMMU translates for %s only "
+                        "up to 0x%" PRIx64 ": windows beyond cannot be "
+                        "granted; give the guest -cpu ...,phys-bits=%d",
+                        p2p_group_id(group),
+                        (uint64_t)MAKE_64BIT_MASK(0, bits),
+                        p2p_device_name(member->dev), limit,
+                        63 - clz64(limit + 1));
+            return;
+        }
+    }
+}
+
+/* --- What is to be where ----------------------------------------------- */
+
+static bool p2p_window_wanted(P2PBarWindow *window)
+{
+    return window->state == P2P_WINDOW_STATE_MAPPED &&
+           window->backing != P2P_BACKING_IO;
+}
+
+/* Whether windows are put into the container of @member for its sake. */
+static bool p2p_member_wants(P2PMember *member)
+{
+    return member->passthrough && member->realized &&
+           member->dev->p2p.initiate;
+}
+
+static void p2p_install_unmap(P2PBarWindow *window, P2PInstall *install)
+{
+    int ret = p2p_iommu_unmap(install->backend, (void *)install->container,
+                              window, install->gpa, window->size);
+
+    install->mapped = false;
+    p2p_changed();
+    if (!ret) {
+        install->unmaps++;
+        p2p_room++;
+        return;
+    }
+    install->failures++;
+    install->last_errno = -ret;
+    install->stuck += window->size;
+    error_report("BAR %d of %s: the host could not take 0x%" PRIx64 " bytes "
+                 "out of the IOMMU: %s; initiators may still reach them. "
+                 "Unplug the initiators to be sure", window->bar,
+                 p2p_device_name(window->owner->dev), window->size,
+                 strerror(-ret));
+}
+
+void p2p_iommu_revoke_window(P2PBarWindow *window)
+{
+    for (guint i = 0; i < window->installs->len; i++) {
+        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
+
+        if (install->backend && install->mapped) {
+            p2p_install_unmap(window, install);
+        }
+    }
+}
+
+static void p2p_foreach_window(void (*fn)(P2PGroup *group,
+                                          P2PBarWindow *window))
+{
+    P2PGroup *group;
+    P2PMember *owner;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2P_FOREACH_MEMBER(owner, group) {
+            for (guint i = 0; i < owner->windows->len; i++) {
+                fn(group, g_ptr_array_index(owner->windows, i));
+            }
+        }
+    }
+}
+
+static void p2p_revoke_stale(P2PGroup *group, P2PBarWindow *window)
+{
+    for (guint i = 0; i < window->installs->len; i++) {
+        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
+
+        if (install->backend && install->mapped &&
+            (!p2p_window_wanted(window) || install->gpa != window->gpa)) {
+            p2p_install_unmap(window, install);
+        }
+    }
+}
+
+void p2p_iommu_revoke(void)
+{
+    p2p_foreach_window(p2p_revoke_stale);
+}
+
+/* Whether a call that failed would fail again. */
+static bool p2p_install_hopeless(P2PBarWindow *window, P2PInstall *install)
+{
+    bool no_room = install->last_errno == ENOMEM ||
+                   install->last_errno == ENOSPC;
+
+    return install->failed && install->moves == window->moves &&
+           !(no_room && install->room != p2p_room);
+}
+
+static void p2p_install_in(P2PBarWindow *window, P2PMember *member,
+                           void *container)
+{
+    P2PInstall *install = p2p_window_install_add(window, container);
+    int ret;
+
+    install->backend = member->passthrough;
+    if (install->mapped || p2p_install_hopeless(window, install)) {
+        return;
+    }
+    install->failed = false;
+    if (p2p_iommu_place(member, window).kind != P2P_OBSTACLE_NONE) {
+        return;
+    }
+    install->gpa = window->gpa;
+    install->moves = window->moves;
+    install->room = p2p_room;
+    ret = p2p_iommu_map(install->backend, container, window, window->gpa,
+                        window->size);
+    if (ret) {
+        install->failures++;
+        install->last_errno = -ret;
+        install->failed = true;
+    } else {
+        install->maps++;
+        install->mapped = true;
+    }
+    p2p_changed();
+}
+
+static void p2p_install_missing(P2PGroup *group, P2PBarWindow *window)
+{
+    P2PMember *member;
+
+    if (!p2p_window_wanted(window)) {
+        return;
+    }
+    P2P_FOREACH_MEMBER(member, group) {
+        void *container = p2p_member_wants(member)
+                          ? member->passthrough->container(member->dev) : NULL;
+
+        if (container) {
+            p2p_install_in(window, member, container);
+        }
+    }
+}
+
+void p2p_iommu_install(void)
+{
+    p2p_foreach_window(p2p_install_missing);
+}
+
+/* --- Trial ------------------------------------------------------------- */
+
+/* A page, which goes down until it meets nothing. */
+typedef struct P2PFreePage {
+    const void *container;
+    hwaddr at;
+    bool moved;
+} P2PFreePage;
+
+static P2PFreePage p2p_free_page;
+
+static void p2p_page_avoid(hwaddr start, uint64_t size)
+{
+    uint64_t page = qemu_real_host_page_size();
+
+    if (ranges_overlap(start, size, p2p_free_page.at, page)) {
+        p2p_free_page.at = QEMU_ALIGN_DOWN(start, page) - page;
+        p2p_free_page.moved = true;
+    }
+}
+
+static void p2p_page_avoid_ram(MemoryRegion *mr, hwaddr gpa, hwaddr offset,
+                               uint64_t size, bool readonly, void *opaque)
+{
+    p2p_page_avoid(gpa, size);
+}
+
+static void p2p_page_avoid_window(P2PGroup *group, P2PBarWindow *window)
+{
+    P2PInstall *install = p2p_window_install(window, p2p_free_page.container);
+
+    if (install && (install->mapped || install->stuck)) {
+        p2p_page_avoid(install->gpa, window->size);
+    }
+}
+
+/* The highest page of @container where nothing is. */
+static hwaddr p2p_iommu_free_page(const P2PPassthrough *backend,
+                                  void *container)
+{
+    const GList *last = g_list_last((GList *)p2p_ranges(backend, container));
+    hwaddr end = last ? range_upb(last->data) : MAKE_64BIT_MASK(0, 39);
+
+    p2p_free_page = (P2PFreePage) {
+        .container = container,
+        .at = QEMU_ALIGN_DOWN(end, qemu_real_host_page_size()),
+    };
+    do {
+        p2p_free_page.moved = false;
+        p2p_foreach_ram(p2p_page_avoid_ram, NULL);
+        p2p_foreach_window(p2p_page_avoid_window);
+    } while (p2p_free_page.moved);
+    return p2p_free_page.at;
+}
+
+int p2p_iommu_try(P2PMember *initiator, P2PBarWindow *window)
+{
+    const P2PPassthrough *backend = initiator->passthrough;
+    void *container = backend->container(initiator->dev);
+    uint64_t page = qemu_real_host_page_size();
+    hwaddr iova;
+    int ret;
+
+    if (!container || window->backing == P2P_BACKING_IO) {
+        return -ENXIO;
+    }
+    iova = p2p_iommu_free_page(backend, container);
+    ret = p2p_iommu_map(backend, container, window, iova, page);
+    if (!ret) {
+        ret = p2p_iommu_unmap(backend, container, window, iova, page);
+    }
+    return ret;
+}
