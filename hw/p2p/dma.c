@@ -40,30 +40,47 @@ static void *p2p_map_fault(P2PView *view, hwaddr gpa, hwaddr *plen,
     return p2p_bar_mapping_get(p2p_fault_mapping(), offset);
 }
 
-bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
-                 void **ptr)
+/* NULL: the device may not reach it, or it is gone. */
+static P2PBarMapping *p2p_dma_target(P2PBarMapping *mapping)
+{
+    return mapping && p2p_bar_mapping_state(mapping) == P2P_MAPPING_LIVE
+           ? mapping : NULL;
+}
+
+bool p2p_dma_is_peer(MemoryRegion *mr, hwaddr addr, bool is_write)
+{
+    P2PView *view;
+    P2PBarMapping *mapping;
+    hwaddr gpa;
+
+    if (p2p_view_from_root(mr)) {
+        return true;
+    }
+    if (!p2p_model_window_find(mr, addr, is_write, &view, &mapping, &gpa)) {
+        return false;
+    }
+    mapping = p2p_dma_target(mapping);
+    /* A network device looks at the packet itself: a bounce buffer. */
+    return !mapping || p2p_bar_mapping_is_file(mapping) ||
+           !p2p_view_is_of_nic(view);
+}
+
+void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write)
 {
     P2PView *view = p2p_view_from_root(mr);
     P2PBarMapping *mapping;
     hwaddr gpa;
 
     if (view) {
-        *ptr = p2p_map_fault(view, addr, plen, is_write);
-        return true;
+        return p2p_map_fault(view, addr, plen, is_write);
     }
-    if (!p2p_model_window_find(mr, addr, is_write, &view, &mapping, &gpa)) {
-        return false;
-    }
-    if (!mapping || p2p_bar_mapping_state(mapping) != P2P_MAPPING_LIVE) {
-        *ptr = p2p_map_fault(view, gpa, plen, is_write);
-        return true;
-    }
-    if (!p2p_bar_mapping_is_file(mapping) && p2p_view_is_of_nic(view)) {
-        return false;   /* it looks at the packet itself: a bounce buffer */
+    p2p_model_window_find(mr, addr, is_write, &view, &mapping, &gpa);
+    mapping = p2p_dma_target(mapping);
+    if (!mapping) {
+        return p2p_map_fault(view, gpa, plen, is_write);
     }
     *plen = MIN(*plen, memory_region_size(mr) - addr);
-    *ptr = p2p_bar_mapping_get(mapping, addr);
-    return true;
+    return p2p_bar_mapping_get(mapping, addr);
 }
 
 bool p2p_dma_unmap(void *ptr)

@@ -63,10 +63,14 @@ void p2p_memory_committed(void)
 {
 }
 
-bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
-                 void **ptr)
+bool p2p_dma_is_peer(MemoryRegion *mr, hwaddr addr, bool is_write)
 {
     return false;
+}
+
+void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write)
+{
+    g_assert_not_reached();
 }
 
 bool p2p_dma_unmap(void *ptr)

@@ -9,7 +9,7 @@
 #include "block/block-io.h"
 #include "qemu/iov.h"
 
-/* No byte of the vector is a peer's memory: the caller does the transfer. */
+/* No byte of the vector is a peer's memory: nothing was done. */
 #define P2P_NO_PEER 1
 
 /*
@@ -40,20 +40,31 @@ p2p_co_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
                             : P2P_NO_PEER;
 }
 
+/* In place of bdrv_co_preadv_part() and bdrv_co_pwritev_part(). */
 static inline int coroutine_fn GRAPH_RDLOCK
 p2p_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
               QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
 {
-    return p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
-                           false);
+    int ret = p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
+                              false);
+
+    return ret == P2P_NO_PEER
+           ? bdrv_co_preadv_part(child, offset, bytes, qiov, qiov_offset,
+                                 flags)
+           : ret;
 }
 
 static inline int coroutine_fn GRAPH_RDLOCK
 p2p_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes,
                QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
 {
-    return p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
-                           true);
+    int ret = p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
+                              true);
+
+    return ret == P2P_NO_PEER
+           ? bdrv_co_pwritev_part(child, offset, bytes, qiov, qiov_offset,
+                                  flags)
+           : ret;
 }
 
 #endif /* HW_P2P_BLOCK_H */

@@ -22,19 +22,22 @@
 void p2p_memory_committed(void);
 
 /*
- * address_space_map() of a region that is not RAM.
+ * address_space_map() of a region that is not RAM: whether p2p_dma_map() is to
+ * map it.
  *
  * @mr, @addr: what stands at the DMA address, and where in it
- * @plen: bytes that are wanted; less is returned if less follow
  * @is_write: the device writes
- * @ptr: what address_space_map() shall return; NULL: it cannot be mapped
- *
- * Returns whether the region is one of a view, and @ptr and @plen are set.
  *
  * Any thread; within an RCU read-side critical section.
  */
-bool p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write,
-                 void **ptr);
+bool p2p_dma_is_peer(MemoryRegion *mr, hwaddr addr, bool is_write);
+
+/*
+ * What address_space_map() returns then; NULL: it cannot be mapped.
+ *
+ * @plen: bytes that are wanted; less is returned if less follow
+ */
+void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write);
 
 /* address_space_unmap(): whether p2p_dma_map() gave @ptr.  Any thread. */
 bool p2p_dma_unmap(void *ptr);
