@@ -229,6 +229,9 @@ bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
 bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
                          uint64_t size, Error **errp);
 
+/* Why nothing of a memory BAR is shared; NULL: it is none, or something is. */
+const char *p2p_bar_why_unshared(P2PMember *member, int bar);
+
 /* Work out where the window is now. */
 void p2p_window_locate(P2PBarWindow *window);
 

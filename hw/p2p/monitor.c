@@ -206,6 +206,7 @@ static P2PMemberInfo *p2p_member_info(P2PMember *member)
 {
     P2PMemberInfo *info = g_new0(P2PMemberInfo, 1);
     P2PWindowInfoList **tail = &info->windows;
+    P2PUnsharedInfoList **unshared = &info->unshared;
 
     info->id = g_strdup(member->dev->qdev.id);
     info->qom_path = object_get_canonical_path(OBJECT(member->dev));
@@ -213,10 +214,24 @@ static P2PMemberInfo *p2p_member_info(P2PMember *member)
     info->host_bdf = g_strdup(member->host_bdf);
     info->kind = member->passthrough ? P2P_MEMBER_KIND_PASSTHROUGH
                                      : P2P_MEMBER_KIND_EMULATED;
+    if (member->passthrough) {
+        info->back_end = g_strdup(member->passthrough->backend(member->dev));
+    }
     info->initiate = member->dev->p2p.initiate;
     for (guint i = 0; i < member->windows->len; i++) {
         QAPI_LIST_APPEND(tail, p2p_window_info(member->group,
                              g_ptr_array_index(member->windows, i)));
+    }
+    for (int bar = 0; bar < PCI_ROM_SLOT; bar++) {
+        const char *why = p2p_bar_why_unshared(member, bar);
+
+        if (why) {
+            P2PUnsharedInfo *bar_info = g_new0(P2PUnsharedInfo, 1);
+
+            bar_info->bar = bar;
+            bar_info->reason = g_strdup(why);
+            QAPI_LIST_APPEND(unshared, bar_info);
+        }
     }
     return info;
 }
@@ -470,8 +485,13 @@ static void p2p_print_member(Monitor *mon, P2PMemberInfo *member)
     if (member->host_bdf) {
         monitor_printf(mon, "host %s, ", member->host_bdf);
     }
-    monitor_printf(mon, "%s%s\n", P2PMemberKind_str(member->kind),
+    monitor_printf(mon, "%s%s%s%s\n", P2PMemberKind_str(member->kind),
+                   member->back_end ? " by " : "", member->back_end ?: "",
                    member->initiate ? "" : ", target only");
+    for (P2PUnsharedInfoList *u = member->unshared; u; u = u->next) {
+        monitor_printf(mon, "    BAR %d not shared: %s\n", u->value->bar,
+                       u->value->reason);
+    }
     for (P2PWindowInfoList *w = member->windows; w; w = w->next) {
         p2p_print_window(mon, w->value);
     }

@@ -371,6 +371,47 @@ bool p2p_windows_create(P2PMember *member, const char *share, Error **errp)
     return true;
 }
 
+static bool p2p_bar_has_window(P2PMember *member, int bar)
+{
+    for (guint i = 0; i < member->windows->len; i++) {
+        P2PBarWindow *window = g_ptr_array_index(member->windows, i);
+
+        if (window->bar == bar) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *p2p_bar_why_unshared(P2PMember *member, int bar)
+{
+    const char *share = member->dev->p2p.share ?: "auto";
+    PCIIORegion *r = &member->dev->io_regions[bar];
+    g_autoptr(GArray) ranges = NULL;
+
+    if (!r->size || (r->type & PCI_BASE_ADDRESS_SPACE_IO) ||
+        p2p_bar_has_window(member, bar)) {
+        return NULL;
+    }
+    if (r->size < qemu_real_host_page_size()) {
+        return "it is smaller than a page, which is the least that an IOMMU "
+               "can grant";
+    }
+    if (p2p_mapping_unsteady(member)) {
+        return "the device has neither MSI nor MSI-X; each INTx interrupt "
+               "takes the mapping of its BARs away";
+    }
+    if (!g_str_equal(share, "auto")) {
+        return "p2p-share does not name it, or p2p-unshare took it back";
+    }
+    if (!(r->type & PCI_BASE_ADDRESS_MEM_PREFETCH)) {
+        return "it is not prefetchable; to share it, name it in p2p-share";
+    }
+    ranges = p2p_bar_ranges(member->dev, bar);
+    return ranges->len ? "p2p-unshare took it back"
+                       : "it has no CPU mapping";
+}
+
 /* --- Sharing at run time ----------------------------------------------- */
 
 /* Take @windows from @member, out of all views, and free them. */
