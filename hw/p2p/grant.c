@@ -54,6 +54,10 @@ static P2PObstacle p2p_grant_obstacle_iommu(P2PMember *initiator,
     if (window->backing == P2P_BACKING_IO) {
         return (P2PObstacle) { P2P_OBSTACLE_NO_CPU_MAPPING };
     }
+    if (install && install->stuck) {
+        return (P2PObstacle) { P2P_OBSTACLE_STUCK, install->last_errno,
+                               install->gpa };
+    }
     if (install && install->failed) {
         return (P2PObstacle) { P2P_OBSTACLE_MAP_ERROR, install->last_errno };
     }
@@ -115,6 +119,13 @@ static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
                                "vm.max_map_count)", window->bar, name);
     case P2P_OBSTACLE_MAP_ERROR:
         return p2p_grant_map_error(initiator, obstacle.err);
+    case P2P_OBSTACLE_STUCK:
+        return g_strdup_printf("the host could not take BAR %d of %s out of "
+                               "the IOMMU at 0x%" PRIx64 "-0x%" PRIx64 ", "
+                               "where it was: %s; that is tried again with "
+                               "each change", window->bar, name, obstacle.gpa,
+                               obstacle.gpa + window->size - 1,
+                               strerror(obstacle.err));
     case P2P_OBSTACLE_NO_CPU_MAPPING:
         return g_strdup_printf("BAR %d of %s has no CPU mapping, which VFIO "
                                "needs", window->bar, name);
@@ -196,6 +207,7 @@ static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
     P2PObstacleKind kind = grant->obstacle.kind;
 
     if (grant->warned || (kind != P2P_OBSTACLE_MAP_ERROR &&
+                          kind != P2P_OBSTACLE_STUCK &&
                           kind != P2P_OBSTACLE_BEYOND &&
                           kind != P2P_OBSTACLE_RESERVED)) {
         return;

@@ -136,7 +136,8 @@ typedef struct P2PInstall {
     const P2PPassthrough *backend; /* of the container; NULL: a view */
     bool mapped;
     hwaddr gpa;              /* where, or where the last call failed */
-    uint64_t stuck;          /* could not be unmapped, and may be reached */
+    uint64_t stuck;          /* bytes that could not be unmapped from @gpa */
+    bool stuck_told;
     uint64_t maps;
     uint64_t unmaps;
     uint64_t failures;
@@ -155,6 +156,7 @@ typedef enum P2PObstacleKind {
     P2P_OBSTACLE_HIDDEN,
     P2P_OBSTACLE_NO_MAPPING,     /* QEMU could not map it, for a model */
     P2P_OBSTACLE_MAP_ERROR,
+    P2P_OBSTACLE_STUCK,          /* where it was before */
     P2P_OBSTACLE_NO_CPU_MAPPING,
     P2P_OBSTACLE_NO_CONTAINER,   /* the initiator has no IOMMU domain */
     P2P_OBSTACLE_BEYOND,         /* the last address of the IOMMU */
@@ -163,8 +165,8 @@ typedef enum P2PObstacleKind {
 
 typedef struct P2PObstacle {
     P2PObstacleKind kind;
-    int err;                     /* P2P_OBSTACLE_MAP_ERROR: errno */
-    hwaddr gpa;                  /* of the window: BEYOND, RESERVED */
+    int err;                     /* MAP_ERROR, STUCK: errno */
+    hwaddr gpa;                  /* of the window: BEYOND, RESERVED, STUCK */
     hwaddr first;                /* RESERVED */
     hwaddr last;                 /* BEYOND: of the IOMMU; RESERVED */
 } P2PObstacle;
@@ -456,6 +458,9 @@ void p2p_iommu_install(void);
 
 /* Take @window, whatever it is, out of all containers. */
 void p2p_iommu_revoke_window(P2PBarWindow *window);
+
+/* @window is about to be freed: what is stuck of it is tried again without. */
+void p2p_iommu_abandon_window(P2PBarWindow *window);
 
 /*
  * Whether the container of @initiator can map the first page of @window: tried

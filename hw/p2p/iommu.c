@@ -25,6 +25,20 @@ int (*p2p_fault_injector)(void);
  */
 static unsigned p2p_room;
 
+/* Could not be taken out of a container, and belongs to no window any more. */
+typedef struct P2PStuck {
+    const P2PPassthrough *backend;
+    void *container;
+    char *name;             /* of the device, and the BAR: to tell */
+    int bar;
+    hwaddr iova;
+    uint64_t size;
+    QTAILQ_ENTRY(P2PStuck) next;
+} P2PStuck;
+
+/* Tried again each time, until it is out or the container has gone. */
+static QTAILQ_HEAD(, P2PStuck) p2p_stuck = QTAILQ_HEAD_INITIALIZER(p2p_stuck);
+
 /* --- Calls ------------------------------------------------------------- */
 
 /* What stands in the BAR at @offset, and its CPU mapping; false: none. */
@@ -70,8 +84,10 @@ static int p2p_iommu_map(const P2PPassthrough *backend, void *container,
     return ret;
 }
 
+/* @name, @bar: whose it is */
 static int p2p_iommu_unmap(const P2PPassthrough *backend, void *container,
-                           P2PBarWindow *window, hwaddr iova, uint64_t size)
+                           const char *name, int bar, hwaddr iova,
+                           uint64_t size)
 {
     int64_t start = get_clock();
     int ret = p2p_inject_fault();
@@ -79,8 +95,11 @@ static int p2p_iommu_unmap(const P2PPassthrough *backend, void *container,
     if (!ret) {
         ret = backend->unmap(container, iova, size);
     }
-    trace_p2p_iommu_unmap(p2p_device_name(window->owner->dev), window->bar,
-                          container, iova, size, ret, get_clock() - start);
+    if (!ret) {
+        p2p_room++;
+    }
+    trace_p2p_iommu_unmap(name, bar, container, iova, size, ret,
+                          get_clock() - start);
     return ret;
 }
 
@@ -205,26 +224,54 @@ static bool p2p_member_wants(P2PMember *member)
            member->dev->p2p.initiate;
 }
 
+/* With the last device that uses it, a container and all in it is gone. */
+static bool p2p_container_is_used(const void *container)
+{
+    P2PGroup *group;
+    P2PMember *member;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2P_FOREACH_MEMBER(member, group) {
+            if (member->passthrough &&
+                member->passthrough->container(member->dev) == container) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void p2p_install_unmap(P2PBarWindow *window, P2PInstall *install)
 {
-    int ret = p2p_iommu_unmap(install->backend, (void *)install->container,
-                              window, install->gpa, window->size);
+    const char *name = p2p_device_name(window->owner->dev);
+    bool again = install->stuck;
+    int ret = 0;
 
+    if (p2p_container_is_used(install->container)) {
+        ret = p2p_iommu_unmap(install->backend, (void *)install->container,
+                              name, window->bar, install->gpa, window->size);
+    }
     install->mapped = false;
-    p2p_changed();
     if (!ret) {
+        install->stuck = 0;
         install->unmaps++;
-        p2p_room++;
+        p2p_changed();
         return;
     }
+    install->stuck = window->size;
     install->failures++;
     install->last_errno = -ret;
-    install->stuck += window->size;
-    error_report("BAR %d of %s: the host could not take 0x%" PRIx64 " bytes "
-                 "out of the IOMMU: %s; initiators may still reach them. "
-                 "Unplug the initiators to be sure", window->bar,
-                 p2p_device_name(window->owner->dev), window->size,
-                 strerror(-ret));
+    if (!again) {
+        p2p_changed();
+    }
+    if (!install->stuck_told) {
+        install->stuck_told = true;
+        error_report("BAR %d of %s: the host could not take 0x%" PRIx64
+                     " bytes out of the IOMMU: %s; initiators may still reach "
+                     "them, until this succeeds with a later change or the "
+                     "initiators are unplugged", window->bar, name,
+                     window->size, strerror(-ret));
+    }
 }
 
 void p2p_iommu_revoke_window(P2PBarWindow *window)
@@ -232,8 +279,48 @@ void p2p_iommu_revoke_window(P2PBarWindow *window)
     for (guint i = 0; i < window->installs->len; i++) {
         P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
 
-        if (install->backend && install->mapped) {
+        if (install->backend && (install->mapped || install->stuck)) {
             p2p_install_unmap(window, install);
+        }
+    }
+}
+
+static void p2p_stuck_add(const P2PPassthrough *backend, void *container,
+                          P2PBarWindow *window, hwaddr iova, uint64_t size)
+{
+    P2PStuck *stuck = g_new(P2PStuck, 1);
+
+    *stuck = (P2PStuck) {
+        .backend = backend, .container = container,
+        .name = g_strdup(p2p_device_name(window->owner->dev)),
+        .bar = window->bar, .iova = iova, .size = size,
+    };
+    QTAILQ_INSERT_TAIL(&p2p_stuck, stuck, next);
+}
+
+void p2p_iommu_abandon_window(P2PBarWindow *window)
+{
+    for (guint i = 0; i < window->installs->len; i++) {
+        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
+
+        if (install->stuck && p2p_container_is_used(install->container)) {
+            p2p_stuck_add(install->backend, (void *)install->container, window,
+                          install->gpa, install->stuck);
+        }
+    }
+}
+
+static void p2p_stuck_try_again(void)
+{
+    P2PStuck *stuck, *tmp;
+
+    QTAILQ_FOREACH_SAFE(stuck, &p2p_stuck, next, tmp) {
+        if (!p2p_container_is_used(stuck->container) ||
+            !p2p_iommu_unmap(stuck->backend, stuck->container, stuck->name,
+                             stuck->bar, stuck->iova, stuck->size)) {
+            QTAILQ_REMOVE(&p2p_stuck, stuck, next);
+            g_free(stuck->name);
+            g_free(stuck);
         }
     }
 }
@@ -258,8 +345,10 @@ static void p2p_revoke_stale(P2PGroup *group, P2PBarWindow *window)
     for (guint i = 0; i < window->installs->len; i++) {
         P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
 
-        if (install->backend && install->mapped &&
-            (!p2p_window_wanted(window) || install->gpa != window->gpa)) {
+        if (install->backend &&
+            (install->stuck ||
+             (install->mapped && (!p2p_window_wanted(window) ||
+                                  install->gpa != window->gpa)))) {
             p2p_install_unmap(window, install);
         }
     }
@@ -267,6 +356,7 @@ static void p2p_revoke_stale(P2PGroup *group, P2PBarWindow *window)
 
 void p2p_iommu_revoke(void)
 {
+    p2p_stuck_try_again();
     p2p_foreach_window(p2p_revoke_stale);
 }
 
@@ -274,7 +364,8 @@ void p2p_iommu_revoke(void)
 static bool p2p_install_hopeless(P2PBarWindow *window, P2PInstall *install)
 {
     bool no_room = install->last_errno == ENOMEM ||
-                   install->last_errno == ENOSPC;
+                   install->last_errno == ENOSPC ||
+                   install->last_errno == EEXIST;
 
     return install->failed && install->moves == window->moves &&
            !(no_room && install->room != p2p_room);
@@ -287,7 +378,9 @@ static void p2p_install_in(P2PBarWindow *window, P2PMember *member,
     int ret;
 
     install->backend = member->passthrough;
-    if (install->mapped || p2p_install_hopeless(window, install)) {
+    /* A window is in a container once: what a guest can do has a bound. */
+    if (install->mapped || install->stuck ||
+        p2p_install_hopeless(window, install)) {
         return;
     }
     install->failed = false;
@@ -374,6 +467,7 @@ static hwaddr p2p_iommu_free_page(const P2PPassthrough *backend,
 {
     const GList *last = g_list_last((GList *)p2p_ranges(backend, container));
     hwaddr end = last ? range_upb(last->data) : MAKE_64BIT_MASK(0, 39);
+    P2PStuck *stuck;
 
     p2p_free_page = (P2PFreePage) {
         .container = container,
@@ -383,6 +477,9 @@ static hwaddr p2p_iommu_free_page(const P2PPassthrough *backend,
         p2p_free_page.moved = false;
         p2p_foreach_ram(p2p_page_avoid_ram, NULL);
         p2p_foreach_window(p2p_page_avoid_window);
+        QTAILQ_FOREACH(stuck, &p2p_stuck, next) {
+            p2p_page_avoid(stuck->iova, stuck->size);
+        }
     } while (p2p_free_page.moved);
     return p2p_free_page.at;
 }
@@ -401,7 +498,12 @@ int p2p_iommu_try(P2PMember *initiator, P2PBarWindow *window)
     iova = p2p_iommu_free_page(backend, container);
     ret = p2p_iommu_map(backend, container, window, iova, page);
     if (!ret) {
-        ret = p2p_iommu_unmap(backend, container, window, iova, page);
+        ret = p2p_iommu_unmap(backend, container,
+                              p2p_device_name(window->owner->dev),
+                              window->bar, iova, page);
+        if (ret) {
+            p2p_stuck_add(backend, container, window, iova, page);
+        }
     }
     return ret;
 }

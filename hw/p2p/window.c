@@ -128,6 +128,7 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
 
 void p2p_window_free(P2PBarWindow *window)
 {
+    p2p_iommu_abandon_window(window);
     if (window->mapping) {
         p2p_bar_mapping_revoke(window->mapping);
     }
