@@ -100,11 +100,30 @@ static void *p2p_fake_container(PCIDevice *dev)
     return p2p_fake_find(dev->p2p.as);
 }
 
+/* As VFIO's kernel part sees it: the BAR of a device model is just RAM. */
+static bool p2p_fake_answers(PCIDevice *pci)
+{
+    return !p2p_passthrough(pci) ||
+           (pci_get_word(pci->config + PCI_COMMAND) & PCI_COMMAND_MEMORY &&
+            !(pci_get_word(pci->config + pci->pm_cap + PCI_PM_CTRL) &
+              PCI_PM_CTRL_STATE_MASK));
+}
+
+static bool p2p_fake_set_decode(PCIDevice *pci, bool on)
+{
+    uint8_t *command = pci->config + PCI_COMMAND;
+
+    if (on) {
+        return pci_word_test_and_set_mask(command, PCI_COMMAND_MEMORY);
+    }
+    return pci_word_test_and_clear_mask(command, PCI_COMMAND_MEMORY);
+}
+
 static int p2p_fake_map(void *opaque, const P2PIommuMap *map)
 {
     P2PFakeContainer *container = opaque;
 
-    if (!(pci_get_word(map->dev->config + PCI_COMMAND) & PCI_COMMAND_MEMORY)) {
+    if (!p2p_fake_answers(map->dev)) {
         return -EFAULT;
     }
     if (map->iova + map->size - 1 > P2P_FAKE_LIMIT) {
@@ -161,6 +180,7 @@ static const P2PPassthrough p2p_fake = {
     .unmap = p2p_fake_unmap,
     .iova_ranges = p2p_fake_ranges,
     .map_hint = p2p_fake_map_hint,
+    .set_decode = p2p_fake_set_decode,
 };
 
 /* --- Device ------------------------------------------------------------ */
@@ -178,7 +198,7 @@ static MemTxResult p2p_fake_dma(PCIDevice *pci, dma_addr_t addr, void *buffer,
             continue;
         }
         if (addr < map->iova || addr + len > map->iova + map->size ||
-            (is_write && map->readonly)) {
+            !map->dev || (is_write && map->readonly)) {
             return MEMTX_ACCESS_ERROR;
         }
         if (is_write) {
@@ -192,14 +212,22 @@ static MemTxResult p2p_fake_dma(PCIDevice *pci, dma_addr_t addr, void *buffer,
                     : pci_dma_read(pci, addr, buffer, len);
 }
 
-/* The hardware stops decoding: nobody may have its BARs in an IOMMU. */
-static void p2p_fake_stop(PCIDevice *pci)
+/*
+ * The hardware stops decoding, or has @gone: nobody may have its BARs in an
+ * IOMMU.
+ */
+static void p2p_fake_stop(PCIDevice *pci, bool gone)
 {
     P2PFakeContainer *container;
 
     QTAILQ_FOREACH(container, &p2p_fake_containers, next) {
         for (guint i = 0; i < container->mappings->len; i++) {
-            p2p_fake_late += p2p_fake_mapping(container, i)->dev == pci;
+            P2PIommuMap *map = p2p_fake_mapping(container, i);
+
+            if (map->dev == pci) {
+                p2p_fake_late++;
+                map->dev = gone ? NULL : pci;
+            }
         }
     }
 }
@@ -220,7 +248,7 @@ static void p2p_fake_config_write(PCIDevice *pci, uint32_t addr,
 
     p2p_before_config_write(pci, addr, value, len);
     if (stops) {
-        p2p_fake_stop(pci);
+        p2p_fake_stop(pci, false);
     }
     parent->config_write(pci, addr, value, len);
     p2p_after_config_write(pci);
@@ -251,7 +279,7 @@ static void p2p_fake_exit(PCIDevice *pci)
     PCIDeviceClass *parent = PCI_DEVICE_CLASS(object_class_by_name(
                                                   TYPE_P2P_TESTDEV));
 
-    p2p_fake_stop(pci);
+    p2p_fake_stop(pci, true);
     p2p_fake_detach(pci->p2p.as);
     parent->exit(pci);
 }
@@ -263,7 +291,10 @@ static gint p2p_fake_compare(gconstpointer a, gconstpointer b)
     return (ma->iova > mb->iova) - (ma->iova < mb->iova);
 }
 
-/* A line for each mapping, ascending: IOVA SIZE ro|rw DEVICE BAR OFFSET */
+/*
+ * A line for each mapping, ascending: IOVA SIZE ro|rw DEVICE BAR OFFSET.  The
+ * device is "-" if it has gone.
+ */
 static char *p2p_fake_get_table(Object *obj, Error **errp)
 {
     P2PFakeContainer *container = p2p_fake_find(PCI_DEVICE(obj)->p2p.as);
@@ -279,8 +310,8 @@ static char *p2p_fake_get_table(Object *obj, Error **errp)
             g_string_append_printf(text, "0x%" PRIx64 " 0x%" PRIx64
                                    " %s %s %d 0x%" PRIx64 "\n", map->iova,
                                    map->size, map->readonly ? "ro" : "rw",
-                                   p2p_device_name(map->dev), map->bar,
-                                   map->offset);
+                                   map->dev ? p2p_device_name(map->dev) : "-",
+                                   map->bar, map->offset);
         }
     }
     return g_string_free(text, FALSE);
