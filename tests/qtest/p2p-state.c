@@ -1,0 +1,285 @@
+/*
+ * What query-p2p tells, and what the fake IOMMU holds, side by side
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "compat.h"
+#include "qobject/qlist.h"
+#include "p2p-state.h"
+
+/* --- Reading ----------------------------------------------------------- */
+
+static void read_grants(StateWindow *window, const QDict *dict)
+{
+    const QListEntry *e;
+
+    window->grants = g_array_new(false, false, sizeof(StateGrant));
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(dict, "grants"), e) {
+        const QDict *d = qobject_to(QDict, e->value);
+        StateGrant grant = {
+            .initiator = qdict_get_str(d, "initiator"),
+            .cpu = g_str_equal(qdict_get_str(d, "map-type"), "cpu"),
+            .installed = qdict_get_bool(d, "installed"),
+            .reason = qdict_get_try_str(d, "reason"),
+            .maps = compat_qdict_get_uint(d, "maps"),
+            .unmaps = compat_qdict_get_uint(d, "unmaps"),
+            .failures = compat_qdict_get_uint(d, "failures"),
+            .last_errno = qdict_get_try_int(d, "last-errno", 0),
+        };
+
+        if (qdict_haskey(d, "stuck")) {
+            grant.stuck = compat_qdict_get_uint(d, "stuck");
+        }
+        g_array_append_val(window->grants, grant);
+    }
+}
+
+static void read_windows(State *state, const char *group, const QDict *member)
+{
+    const QListEntry *e;
+
+    g_ptr_array_add(state->members, (char *)qdict_get_str(member, "id"));
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(member, "windows"), e) {
+        const QDict *d = qobject_to(QDict, e->value);
+        StateWindow *window = g_new0(StateWindow, 1);
+
+        window->group = group;
+        window->owner = qdict_get_str(member, "id");
+        window->passthrough = g_str_equal(qdict_get_str(member, "kind"),
+                                          "passthrough");
+        window->initiates = qdict_get_bool(member, "initiate");
+        window->bar = qdict_get_int(d, "bar");
+        window->offset = compat_qdict_get_uint(d, "offset");
+        window->size = compat_qdict_get_uint(d, "size");
+        window->readonly = g_str_equal(qdict_get_str(d, "access"), "ro");
+        window->state = qdict_get_str(d, "state");
+        window->mapped = g_str_equal(window->state, "mapped");
+        g_assert_cmpint(qdict_haskey(d, "gpa"), ==, window->mapped);
+        if (window->mapped) {
+            window->gpa = compat_qdict_get_uint(d, "gpa");
+        }
+        window->cpu_mappable = qdict_get_bool(d, "cpu-mappable");
+        read_grants(window, d);
+        g_ptr_array_add(state->windows, window);
+    }
+}
+
+static void window_free(StateWindow *window)
+{
+    g_array_unref(window->grants);
+    g_free(window);
+}
+
+State *state_new(QTestState *qts)
+{
+    State *state = g_new0(State, 1);
+    const QListEntry *g, *m;
+
+    state->reply = qtest_qmp(qts, "{ 'execute': 'query-p2p' }");
+    state->windows = g_ptr_array_new_with_free_func(
+                         (GDestroyNotify)window_free);
+    state->members = g_ptr_array_new();
+    g_assert_true(qdict_haskey(state->reply, "return"));
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(state->reply, "return"), g) {
+        const QDict *group = qobject_to(QDict, g->value);
+
+        QLIST_FOREACH_ENTRY(qdict_get_qlist(group, "members"), m) {
+            read_windows(state, qdict_get_str(group, "id"),
+                         qobject_to(QDict, m->value));
+        }
+    }
+    return state;
+}
+
+void state_free(State *state)
+{
+    g_ptr_array_unref(state->windows);
+    g_ptr_array_unref(state->members);
+    qobject_unref(state->reply);
+    g_free(state);
+}
+
+StateWindow *state_window(const State *state, const char *owner, int bar,
+                          uint64_t offset)
+{
+    for (guint i = 0; i < state->windows->len; i++) {
+        StateWindow *window = state->windows->pdata[i];
+
+        if (window->bar == bar && window->offset == offset &&
+            g_str_equal(window->owner, owner)) {
+            return window;
+        }
+    }
+    return NULL;
+}
+
+StateGrant *state_grant(const StateWindow *window, const char *initiator)
+{
+    for (guint i = 0; i < window->grants->len; i++) {
+        StateGrant *grant = &g_array_index(window->grants, StateGrant, i);
+
+        if (g_str_equal(grant->initiator, initiator)) {
+            return grant;
+        }
+    }
+    return NULL;
+}
+
+StateGrant *state_passthrough_grant(const StateWindow *window)
+{
+    for (guint i = 0; i < window->grants->len; i++) {
+        StateGrant *grant = &g_array_index(window->grants, StateGrant, i);
+
+        if (!grant->cpu) {
+            return grant;
+        }
+    }
+    return NULL;
+}
+
+uint64_t qom_get_uint(QTestState *qts, const char *path, const char *name)
+{
+    g_autoptr(QDict) reply = qtest_qmp(qts, "{ 'execute': 'qom-get', "
+        "'arguments': { 'path': %s, 'property': %s } }", path, name);
+
+    g_assert_true(qdict_haskey(reply, "return"));
+    return compat_qdict_get_uint(reply, "return");
+}
+
+void qom_set_uint(QTestState *qts, const char *path, const char *name,
+                  uint64_t value)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'qom-set', 'arguments': { "
+        "'path': %s, 'property': %s, 'value': %" PRIu64 " } }", path, name,
+        value);
+}
+
+GArray *table_read(QTestState *qts, const char *device)
+{
+    GArray *table = g_array_new(false, false, sizeof(TableEntry));
+    g_autofree char *path = g_strdup_printf("/machine/peripheral/%s", device);
+    g_autoptr(QDict) reply = qtest_qmp(qts, "{ 'execute': 'qom-get', "
+        "'arguments': { 'path': %s, 'property': 'iommu-table' } }", path);
+    g_auto(GStrv) lines = NULL;
+
+    g_assert_true(qdict_haskey(reply, "return"));
+    lines = g_strsplit(qdict_get_str(reply, "return"), "\n", -1);
+    for (unsigned i = 0; lines[i] && *lines[i]; i++) {
+        TableEntry entry;
+        char access[4];
+
+        g_assert_cmpint(sscanf(lines[i], "%" SCNx64 " %" SCNx64
+                               " %2s %31s %d %" SCNx64, &entry.iova,
+                               &entry.size, access, entry.device, &entry.bar,
+                               &entry.offset), ==, 6);
+        entry.readonly = g_str_equal(access, "ro");
+        g_array_append_val(table, entry);
+    }
+    return table;
+}
+
+/* --- Agreement --------------------------------------------------------- */
+
+static bool is_of(const TableEntry *entry, const StateWindow *window)
+{
+    return g_str_equal(entry->device, window->owner) &&
+           entry->bar == window->bar && entry->offset == window->offset &&
+           entry->size == window->size &&
+           entry->readonly == window->readonly;
+}
+
+/* Entries of the window: where it is, and elsewhere. */
+static void count_entries(const GArray *table, const StateWindow *window,
+                          unsigned *here, unsigned *elsewhere)
+{
+    *here = *elsewhere = 0;
+    for (guint i = 0; table && i < table->len; i++) {
+        const TableEntry *entry = &g_array_index(table, TableEntry, i);
+
+        if (is_of(entry, window)) {
+            bool there = window->mapped && entry->iova == window->gpa;
+
+            *(there ? here : elsewhere) += 1;
+        }
+    }
+}
+
+static void check_grant(const StateWindow *window, const StateGrant *grant)
+{
+    bool in_container = grant->maps != grant->unmaps;
+
+    g_assert_cmpint(grant->installed, ==, !grant->reason);
+    if (grant->installed) {
+        g_assert_true(window->mapped);
+        g_assert_cmpuint(grant->stuck, ==, 0);
+    }
+    /* A window is in a container, or in a view, once at most. */
+    g_assert_cmpuint(grant->maps - grant->unmaps, ==, in_container);
+    g_assert_cmpint(in_container, ==, grant->installed || grant->stuck);
+    g_assert_true(!grant->stuck || grant->stuck == window->size);
+    g_assert_cmpint(!grant->last_errno, ==, !grant->failures);
+    if (grant->cpu) {
+        g_assert_cmpuint(grant->failures, ==, 0);
+        g_assert_cmpuint(grant->stuck, ==, 0);
+    }
+}
+
+static unsigned check_window(const StateWindow *window, const GArray *table)
+{
+    const StateGrant *one = state_passthrough_grant(window);
+    unsigned here, elsewhere;
+
+    for (guint i = 0; i < window->grants->len; i++) {
+        StateGrant *grant = &g_array_index(window->grants, StateGrant, i);
+
+        check_grant(window, grant);
+        if (!grant->cpu) {
+            g_assert_cmpint(grant->installed, ==, one->installed);
+            g_assert_cmpuint(grant->maps, ==, one->maps);
+            g_assert_cmpuint(grant->unmaps, ==, one->unmaps);
+            g_assert_cmpuint(grant->failures, ==, one->failures);
+            g_assert_cmpuint(grant->stuck, ==, one->stuck);
+        }
+    }
+    count_entries(table, window, &here, &elsewhere);
+    if (!one) {
+        /* Of itself, or of nobody: no grant tells. */
+        g_assert_cmpuint(here, <=, window->passthrough && window->initiates);
+        return here;
+    }
+    if (one->installed) {
+        g_assert_cmpuint(here, ==, 1);
+        return 1;
+    }
+    g_assert_cmpuint(here + elsewhere, >=, !!one->stuck);
+    return !!one->stuck;
+}
+
+unsigned state_check(const State *state, const char *group,
+                     const GArray *table)
+{
+    unsigned accounted = 0;
+
+    for (guint i = 0; i < state->windows->len; i++) {
+        StateWindow *window = state->windows->pdata[i];
+
+        if (g_str_equal(window->group, group)) {
+            accounted += check_window(window, table);
+        }
+    }
+    g_assert_cmpuint(table ? table->len : 0, >=, accounted);
+    return (table ? table->len : 0) - accounted;
+}
+
+uint64_t state_stuck(const State *state)
+{
+    uint64_t stuck = 0;
+
+    for (guint i = 0; i < state->windows->len; i++) {
+        StateGrant *grant = state_passthrough_grant(state->windows->pdata[i]);
+
+        stuck += grant ? grant->stuck : 0;
+    }
+    return stuck;
+}

@@ -1,0 +1,89 @@
+/*
+ * What query-p2p tells, and what the fake IOMMU holds, side by side
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef P2P_TESTS_P2P_STATE_H
+#define P2P_TESTS_P2P_STATE_H
+
+#include "qobject/qdict.h"
+#include "tests/qtest/libqtest.h"
+
+typedef struct StateGrant {
+    const char *initiator;
+    bool cpu;               /* the initiator is a device model */
+    bool installed;
+    const char *reason;     /* NULL if installed */
+    uint64_t maps;
+    uint64_t unmaps;
+    uint64_t failures;
+    uint64_t stuck;
+    int last_errno;         /* 0: none */
+} StateGrant;
+
+typedef struct StateWindow {
+    const char *group;
+    const char *owner;
+    bool passthrough;       /* the owner */
+    bool initiates;         /* the owner */
+    int bar;
+    uint64_t offset;
+    uint64_t size;
+    bool readonly;
+    const char *state;
+    bool mapped;
+    uint64_t gpa;           /* if mapped */
+    bool cpu_mappable;
+    GArray *grants;         /* of StateGrant */
+} StateWindow;
+
+/* Strings belong to it. */
+typedef struct State {
+    QDict *reply;
+    GPtrArray *windows;     /* of StateWindow */
+    GPtrArray *members;     /* ids */
+} State;
+
+State *state_new(QTestState *qts);
+void state_free(State *state);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(State, state_free)
+
+StateWindow *state_window(const State *state, const char *owner, int bar,
+                          uint64_t offset);
+StateGrant *state_grant(const StateWindow *window, const char *initiator);
+
+/* A passthrough initiator's; they all share the group's container. */
+StateGrant *state_passthrough_grant(const StateWindow *window);
+
+/* What the fake IOMMU of a device holds. */
+typedef struct TableEntry {
+    uint64_t iova;
+    uint64_t size;
+    bool readonly;
+    char device[32];        /* "-": it has gone */
+    int bar;
+    uint64_t offset;
+} TableEntry;
+
+GArray *table_read(QTestState *qts, const char *device);
+
+/*
+ * state_check: whether what query-p2p tells of @group agrees with itself and
+ * with @table, of the container of its passthrough initiators; NULL: there are
+ * none.  Fails the test if it does not.
+ *
+ * Returns how many entries of the table no window accounts for: what could not
+ * be taken out and is no longer shared.
+ */
+unsigned state_check(const State *state, const char *group,
+                     const GArray *table);
+
+/* Bytes that could not be taken out. */
+uint64_t state_stuck(const State *state);
+
+/* A number that is a property. */
+uint64_t qom_get_uint(QTestState *qts, const char *path, const char *name);
+void qom_set_uint(QTestState *qts, const char *path, const char *name,
+                  uint64_t value);
+
+#endif /* P2P_TESTS_P2P_STATE_H */
