@@ -83,7 +83,34 @@ void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write)
     return p2p_bar_mapping_get(mapping, addr);
 }
 
-bool p2p_dma_unmap(void *ptr)
+/*
+ * A member's device, or NULL.  The root is not the view's, but what switches
+ * bus mastering in front of it.
+ */
+static PCIDevice *p2p_device_of_root(MemoryRegion *root)
+{
+    Object *obj = object_dynamic_cast(memory_region_owner(root),
+                                      TYPE_PCI_DEVICE);
+
+    return obj && PCI_DEVICE(obj)->p2p.as ? PCI_DEVICE(obj) : NULL;
+}
+
+static void p2p_dma_count(MemoryRegion *root, P2PBarMapping *mapping,
+                          hwaddr accessed)
+{
+    PCIDevice *dev = p2p_device_of_root(root);
+
+    P2PMember *member = dev ? dev->p2p.member : NULL;
+
+    /* It is a member for as long as it has buffers mapped. */
+    if (member && !member->by_request && accessed &&
+        p2p_bar_mapping_state(mapping) == P2P_MAPPING_LIVE) {
+        p2p_traffic_add_of(p2p_bar_mapping_traffic(mapping), member->index, 1,
+                           accessed);
+    }
+}
+
+bool p2p_dma_unmap(MemoryRegion *root, void *ptr, hwaddr accessed)
 {
     P2PBarMapping *mapping;
 
@@ -93,21 +120,13 @@ bool p2p_dma_unmap(void *ptr)
     if (!mapping) {
         return false;
     }
+    p2p_dma_count(root, mapping, accessed);
     p2p_bar_mapping_put(mapping);
     return true;
-}
-
-/* It is not the view, but what switches bus mastering in front of it. */
-static bool p2p_root_is_of_member(MemoryRegion *root)
-{
-    Object *dev = object_dynamic_cast(memory_region_owner(root),
-                                      TYPE_PCI_DEVICE);
-
-    return dev && PCI_DEVICE(dev)->p2p.as;
 }
 
 uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
                           uint64_t size, uint64_t residual)
 {
-    return result != MEMTX_OK && p2p_root_is_of_member(root) ? size : residual;
+    return result != MEMTX_OK && p2p_device_of_root(root) ? size : residual;
 }

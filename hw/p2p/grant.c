@@ -317,6 +317,7 @@ static void p2p_grant_end(P2PMember *initiator, P2PBarWindow *window,
             p2p_device_name(window->owner->dev), window->bar, window->offset,
             window->size, false, why);
     }
+    p2p_counts_keep(initiator, window);
     p2p_grant_clear(grant);
 }
 

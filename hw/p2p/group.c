@@ -177,6 +177,7 @@ static void p2p_group_complete(UserCreatable *uc, Error **errp)
         return;
     }
     p2p_transfer_init();
+    p2p_stats_init();
     QTAILQ_INSERT_TAIL(&p2p_groups, group, next);
     group->listed = true;
 }

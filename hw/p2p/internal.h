@@ -100,6 +100,15 @@ void p2p_group_publish(P2PGroup *group, P2PMapSnapshot *snapshot);
 
 /* --- member.c ---------------------------------------------------------- */
 
+/* What an initiator did: with one window, or with all. */
+typedef struct P2PCounts {
+    uint64_t maps;
+    uint64_t unmaps;
+    uint64_t failures;
+    uint64_t requests;
+    uint64_t bytes;
+} P2PCounts;
+
 struct P2PMember {
     PCIDevice *dev;
     P2PGroup *group;
@@ -107,9 +116,11 @@ struct P2PMember {
     const P2PPassthrough *passthrough; /* NULL: a device model */
     bool realized;        /* its windows are known */
     bool suspended;       /* its BARs are about to go, or have gone */
+    bool by_request;      /* the block layer knows what it transfers */
     char *host_bdf;       /* NULL: not a function of this host */
     P2PView *view;        /* its own; NULL: passthrough, shares another */
     GPtrArray *windows;   /* of P2PBarWindow, owned */
+    P2PCounts ended;      /* of its grants that are no more */
 };
 
 /* id or QOM path: how messages and the monitor name a device; owned by it. */
@@ -185,11 +196,15 @@ typedef struct P2PGrant {
     bool pending;            /* changed since, tell later */
 } P2PGrant;
 
-/* What drives moved into and out of a window. Any thread. */
+/* What device models moved into and out of a window. Any thread. */
 typedef struct P2PTraffic {
     Stat64 requests[P2P_DATA_PATH__MAX];
-    Stat64 bytes[P2P_DATA_PATH__MAX];
+    Stat64 bytes[P2P_DATA_PATH__MAX];   /* those elsewhere included */
     Stat64 failed;
+    struct {
+        Stat64 requests;
+        Stat64 bytes;         /* in this window */
+    } by[P2P_MAX_INITIATORS];
 } P2PTraffic;
 
 struct P2PBarWindow {
@@ -247,9 +262,6 @@ bool p2p_window_fits_view(P2PBarWindow *window);
 P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container);
 P2PInstall *p2p_window_install_add(P2PBarWindow *window,
                                    const void *container);
-
-void p2p_traffic_add(P2PTraffic *traffic, P2PDataPath path, uint64_t bytes,
-                     int ret);
 
 /* --- mapping.c --------------------------------------------------------- */
 
@@ -360,6 +372,37 @@ void p2p_bounce_free(P2PBounce *bounce);
 P2PDataPath p2p_data_path(BlockDriverState *bs, bool is_write,
                           const char **why);
 
+/* --- stats.c ----------------------------------------------------------- */
+
+/* Have query-stats ask; any number of times. */
+void p2p_stats_init(void);
+
+/*
+ * A drive's request has ended.  For any thread, as the next one; NULL is for
+ * mappings of which nothing is counted.
+ */
+void p2p_traffic_add(P2PTraffic *traffic, P2PDataPath path, uint64_t bytes,
+                     int ret);
+
+/*
+ * An initiator has read or written: the block layer tells of drives' requests,
+ * if it knows whose the drive is, else who unmaps a buffer does; and whoever
+ * sees a single access.
+ */
+void p2p_traffic_add_of(P2PTraffic *traffic, unsigned initiator,
+                        uint64_t requests, uint64_t bytes);
+
+/* P2PMember.by_request of a device that is realized. */
+bool p2p_counts_requests(PCIDevice *dev);
+
+/* Whether what @initiator moves is seen at all. */
+bool p2p_counts_traffic(P2PMember *initiator, P2PBarWindow *window);
+
+P2PCounts p2p_counts(P2PMember *initiator, P2PBarWindow *window);
+
+/* The grant ends: what was counted stays with the initiator. */
+void p2p_counts_keep(P2PMember *initiator, P2PBarWindow *window);
+
 /* --- peek.c ------------------------------------------------------------ */
 
 /* Part of @mr as an address space of its own, at offset 0. */
@@ -410,6 +453,9 @@ void p2p_views_sync(void);
 
 /* Tell of an access that @view, which is of a device model, refuses. */
 MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write);
+
+/* How many there were, told or not.  Any thread. */
+uint64_t p2p_view_faults(P2PView *view);
 
 /* Guest RAM as the views hold it, for the map. */
 typedef void P2PRamFn(MemoryRegion *mr, hwaddr gpa, hwaddr offset,

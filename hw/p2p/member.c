@@ -522,6 +522,7 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
     if (member->passthrough && member->passthrough->host_bdf) {
         member->host_bdf = member->passthrough->host_bdf(dev);
     }
+    member->by_request = p2p_counts_requests(dev);
     if (!p2p_device_check_vhost(dev, errp) ||
         !p2p_windows_create(member, dev->p2p.share, errp)) {
         return;

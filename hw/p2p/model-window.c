@@ -27,6 +27,7 @@ struct P2PModelWindow {
     MemoryRegion region;
     P2PView *view;              /* owned reference */
     P2PBarMapping *mapping;     /* owned reference */
+    unsigned initiator;         /* of the group's map */
     hwaddr gpa;
     bool readonly;
 };
@@ -44,6 +45,9 @@ static MemTxResult p2p_model_window_access(P2PModelWindow *window,
                                     is_write);
     if (result != MEMTX_OK) {
         p2p_view_fault(window->view, window->gpa + addr, is_write);
+    } else {
+        p2p_traffic_add_of(p2p_bar_mapping_traffic(window->mapping),
+                           window->initiator, 1, size);
     }
     return result;
 }
@@ -86,6 +90,7 @@ Object *p2p_model_window_new(P2PView *view, P2PBarWindow *window)
     object_ref(OBJECT(view));
     model->mapping = window->mapping;
     object_ref(OBJECT(window->mapping));
+    model->initiator = p2p_view_member(view)->index;
     model->gpa = window->gpa;
     model->readonly = window->access == P2P_ACCESS_RO;
     memory_region_init_io(&model->region, OBJECT(model), &p2p_model_window_ops,

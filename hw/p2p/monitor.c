@@ -138,6 +138,7 @@ static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
     P2PGrant *grant = &window->grants[initiator->index];
     P2PGrantInfo *info = g_new0(P2PGrantInfo, 1);
     P2PInstall *install = p2p_member_install(initiator, window);
+    P2PCounts counts = p2p_counts(initiator, window);
 
     info->initiator = g_strdup(p2p_device_name(initiator->dev));
     info->installed = grant->installed;
@@ -159,10 +160,14 @@ static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
         info->routed = grant->path.routed_by_root_complex;
         info->path_reason = g_strdup(grant->path.reason);
     }
+    info->maps = counts.maps;
+    info->unmaps = counts.unmaps;
+    info->failures = counts.failures;
+    info->has_requests = p2p_counts_traffic(initiator, window);
+    info->requests = counts.requests;
+    info->has_bytes = info->has_requests;
+    info->bytes = counts.bytes;
     if (install) {
-        info->maps = install->maps;
-        info->unmaps = install->unmaps;
-        info->failures = install->failures;
         info->has_last_errno = install->last_errno;
         info->last_errno = install->last_errno;
         info->has_stuck = install->stuck;
@@ -218,6 +223,10 @@ static P2PMemberInfo *p2p_member_info(P2PMember *member)
         info->back_end = g_strdup(member->passthrough->backend(member->dev));
     }
     info->initiate = member->dev->p2p.initiate;
+    if (member->view) {
+        info->has_faults = true;
+        info->faults = p2p_view_faults(member->view);
+    }
     for (guint i = 0; i < member->windows->len; i++) {
         QAPI_LIST_APPEND(tail, p2p_window_info(member->group,
                              g_ptr_array_index(member->windows, i)));
@@ -429,8 +438,15 @@ static void p2p_print_grant(Monitor *mon, P2PGrantInfo *grant)
         monitor_printf(mon, ", path %s", P2PGrantPath_str(grant->path));
     }
     monitor_printf(mon, ", %" PRIu64 " maps, %" PRIu64 " unmaps, %" PRIu64
-                   " failures\n", grant->maps, grant->unmaps,
+                   " failures", grant->maps, grant->unmaps,
                    grant->failures);
+    if (grant->has_requests) {
+        g_autofree char *bytes = size_to_str(grant->bytes);
+
+        monitor_printf(mon, ", %" PRIu64 " requests, %s", grant->requests,
+                       bytes);
+    }
+    monitor_printf(mon, "\n");
     for (P2PDriveInfoList *d = grant->drives; d; d = d->next) {
         p2p_print_drive_path(mon, d->value->drive, "reads", d->value->read);
         p2p_print_drive_path(mon, d->value->drive, "writes", d->value->write);
@@ -485,9 +501,13 @@ static void p2p_print_member(Monitor *mon, P2PMemberInfo *member)
     if (member->host_bdf) {
         monitor_printf(mon, "host %s, ", member->host_bdf);
     }
-    monitor_printf(mon, "%s%s%s%s\n", P2PMemberKind_str(member->kind),
+    monitor_printf(mon, "%s%s%s%s", P2PMemberKind_str(member->kind),
                    member->back_end ? " by " : "", member->back_end ?: "",
                    member->initiate ? "" : ", target only");
+    if (member->faults) {
+        monitor_printf(mon, ", %" PRIu64 " faults", member->faults);
+    }
+    monitor_printf(mon, "\n");
     for (P2PUnsharedInfoList *u = member->unshared; u; u = u->next) {
         monitor_printf(mon, "    BAR %d not shared: %s\n", u->value->bar,
                        u->value->reason);

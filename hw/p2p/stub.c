@@ -73,7 +73,7 @@ void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write)
     g_assert_not_reached();
 }
 
-bool p2p_dma_unmap(void *ptr)
+bool p2p_dma_unmap(MemoryRegion *root, void *ptr, hwaddr accessed)
 {
     return false;
 }

@@ -491,10 +491,48 @@ static int coroutine_fn GRAPH_RDLOCK p2p_transfer_bounce(P2PTransfer *t)
     return ret;
 }
 
+/* Whose drive it is that @dev uses; NULL: cannot be told by way of buses. */
+static P2PMember *p2p_transfer_initiator(DeviceState *dev)
+{
+    while (dev) {
+        BusState *bus = qdev_get_parent_bus(dev);
+
+        if (object_dynamic_cast(OBJECT(dev), TYPE_PCI_DEVICE)) {
+            return PCI_DEVICE(dev)->p2p.member;
+        }
+        dev = bus ? bus->parent : NULL;
+    }
+    return NULL;
+}
+
+static void p2p_transfer_count(P2PTransfer *t, DeviceState *dev,
+                               P2PDataPath path, int ret)
+{
+    P2PMember *initiator = p2p_transfer_initiator(dev);
+
+    p2p_traffic_add(p2p_bar_mapping_traffic(t->peer), path, t->bytes, ret);
+    if (ret < 0 || !initiator || !initiator->by_request) {
+        return;
+    }
+    for (guint i = 0; i < t->ranges->len; i++) {
+        P2PExtent *r = &g_array_index(t->ranges, P2PExtent, i);
+        guint first = 0;
+
+        while (g_array_index(t->ranges, P2PExtent, first).mapping !=
+               r->mapping) {
+            first++;
+        }
+        if (r->mapping) {
+            p2p_traffic_add_of(p2p_bar_mapping_traffic(r->mapping),
+                               initiator->index, first == i, r->size);
+        }
+    }
+}
+
 static int coroutine_fn GRAPH_RDLOCK
-p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
-             QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags,
-             bool is_write)
+p2p_transfer(BdrvChild *child, DeviceState *dev, int64_t offset,
+             int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset,
+             BdrvRequestFlags flags, bool is_write)
 {
     P2PTransfer t = {
         .child = child, .offset = offset, .bytes = bytes, .flags = flags,
@@ -529,7 +567,7 @@ p2p_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
     if (state != P2P_MAPPING_LIVE) {
         ret = -EFAULT;
     }
-    p2p_traffic_add(p2p_bar_mapping_traffic(t.peer), path, bytes, ret);
+    p2p_transfer_count(&t, dev, path, ret);
     trace_p2p_transfer(offset, bytes, is_write, P2PDataPath_str(path), ret);
     g_array_unref(t.ranges);
     return MIN(ret, 0);

@@ -59,6 +59,7 @@ struct P2PView {
     char *name;
     QTAILQ_HEAD(, P2PSlice) slices;
     GHashTable *by_gpa;     /* gpa -> slice that is not gone */
+    Stat64 faults;          /* any thread */
     unsigned next_fault;    /* may be told then, in ms, modulo; atomic */
     QTAILQ_ENTRY(P2PView) next;
 };
@@ -354,6 +355,7 @@ MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
     if (!member) {
         return MEMTX_DECODE_ERROR;
     }
+    stat64_add(&view->faults, 1);
     name = p2p_device_name(member->dev);
     RCU_READ_LOCK_GUARD();
     snapshot = qatomic_rcu_read(&view->group->snapshot);
@@ -368,6 +370,11 @@ MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write)
                                   p2p_fault_reason_str(fault.reason));
     }
     return MEMTX_DECODE_ERROR;
+}
+
+uint64_t p2p_view_faults(P2PView *view)
+{
+    return stat64_get(&view->faults);
 }
 
 static MemTxResult p2p_view_read(void *opaque, hwaddr addr, uint64_t *data,

@@ -659,20 +659,6 @@ bool p2p_window_fits_view(P2PBarWindow *window)
     return window->mapping || !p2p_window_needs_mapping(window);
 }
 
-void p2p_traffic_add(P2PTraffic *traffic, P2PDataPath path, uint64_t bytes,
-                     int ret)
-{
-    if (!traffic) {
-        return;
-    }
-    if (ret < 0) {
-        stat64_add(&traffic->failed, 1);
-    } else {
-        stat64_add(&traffic->requests[path], 1);
-        stat64_add(&traffic->bytes[path], bytes);
-    }
-}
-
 P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container)
 {
     for (guint i = 0; i < window->installs->len; i++) {

@@ -14,12 +14,13 @@
 
 /*
  * Read or write like bdrv_co_preadv_part() and bdrv_co_pwritev_part(), by a
- * way that the drivers below @child and the memory allow.  Returns 0, a
- * negative errno value, or P2P_NO_PEER.
+ * way that the drivers below @child and the memory allow.  @dev is the device
+ * that uses the drive, or NULL.  Returns 0, a negative errno value, or
+ * P2P_NO_PEER.
  */
 typedef int coroutine_fn
-P2PBlockTransfer(BdrvChild *child, int64_t offset, int64_t bytes,
-                 QEMUIOVector *qiov, size_t qiov_offset,
+P2PBlockTransfer(BdrvChild *child, DeviceState *dev, int64_t offset,
+                 int64_t bytes, QEMUIOVector *qiov, size_t qiov_offset,
                  BdrvRequestFlags flags, bool is_write);
 
 /*
@@ -27,44 +28,5 @@ P2PBlockTransfer(BdrvChild *child, int64_t offset, int64_t bytes,
  * machine have no other half of this.
  */
 extern P2PBlockTransfer *p2p_block_transfer;
-
-static inline int coroutine_fn GRAPH_RDLOCK
-p2p_co_transfer(BdrvChild *child, int64_t offset, int64_t bytes,
-                QEMUIOVector *qiov, size_t qiov_offset,
-                BdrvRequestFlags flags, bool is_write)
-{
-    P2PBlockTransfer *transfer = qatomic_read(&p2p_block_transfer);
-
-    return transfer && qiov ? transfer(child, offset, bytes, qiov, qiov_offset,
-                                       flags, is_write)
-                            : P2P_NO_PEER;
-}
-
-/* In place of bdrv_co_preadv_part() and bdrv_co_pwritev_part(). */
-static inline int coroutine_fn GRAPH_RDLOCK
-p2p_co_preadv(BdrvChild *child, int64_t offset, int64_t bytes,
-              QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
-{
-    int ret = p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
-                              false);
-
-    return ret == P2P_NO_PEER
-           ? bdrv_co_preadv_part(child, offset, bytes, qiov, qiov_offset,
-                                 flags)
-           : ret;
-}
-
-static inline int coroutine_fn GRAPH_RDLOCK
-p2p_co_pwritev(BdrvChild *child, int64_t offset, int64_t bytes,
-               QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
-{
-    int ret = p2p_co_transfer(child, offset, bytes, qiov, qiov_offset, flags,
-                              true);
-
-    return ret == P2P_NO_PEER
-           ? bdrv_co_pwritev_part(child, offset, bytes, qiov, qiov_offset,
-                                  flags)
-           : ret;
-}
 
 #endif /* HW_P2P_BLOCK_H */

@@ -39,8 +39,15 @@ bool p2p_dma_is_peer(MemoryRegion *mr, hwaddr addr, bool is_write);
  */
 void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write);
 
-/* address_space_unmap(): whether p2p_dma_map() gave @ptr.  Any thread. */
-bool p2p_dma_unmap(void *ptr);
+/*
+ * address_space_unmap(): whether p2p_dma_map() gave @ptr.
+ *
+ * @root: of the address space that it was mapped from
+ * @accessed: bytes that the device model has read or written
+ *
+ * Any thread.
+ */
+bool p2p_dma_unmap(MemoryRegion *root, void *ptr, hwaddr accessed);
 
 /*
  * How many of the @size bytes of a scatter-gather list the device has to take
