@@ -21,6 +21,7 @@
 #include "tests/qtest/libqos/e1000e.h"
 #include "tests/qtest/libqos/virtio.h"
 #include "tests/qtest/libqos/virtio-pci.h"
+#include "p2p-monitor.h"
 #include "peer-machine.h"
 
 #define MAX_PACKET 9000u
@@ -594,16 +595,39 @@ static void expect_packet(Bench *b, const uint8_t *packet, size_t len)
     g_assert_true(!memcmp(got, packet, len));
 }
 
+/* The bytes in BAR 2 that the device has read and written so far */
+static uint64_t moved(const Bench *b)
+{
+    g_autoptr(QDict) window = p2p_monitor_window(b->m->qts, "t0", 2, 0);
+
+    return p2p_monitor_uint(p2p_monitor_grant(window, DRIVE_ID), "bytes");
+}
+
+static void expect_moved(const Bench *b, uint64_t before, const Layout *layout,
+                         const P2PBusVec *pieces)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < layout->n; i++) {
+        if (layout->place[i] == IN_BAR2) {
+            bytes += pieces[i].len + (i ? 0 : b->nic->kind->header);
+        }
+    }
+    g_assert_cmpuint(moved(b) - before, ==, bytes);
+}
+
 /* It is the next packet, whatever was to be sent before. */
 static void expect_tx(Bench *b, const Layout *layout, size_t len)
 {
     g_autofree uint8_t *packet = packet_new(b, len);
     P2PBusVec pieces[MAX_PIECES];
     size_t n = cut(b, layout, len, pieces);
+    uint64_t before = moved(b);
 
     fill(b, pieces, n, packet);
     g_assert_cmpint(transmit(b, pieces, n), ==, 0);
     expect_packet(b, packet, len);
+    expect_moved(b, before, layout, pieces);
 }
 
 static void test_tx(const void *kind)
@@ -707,6 +731,7 @@ static void expect_rx(Bench *b, const Layout *layout, size_t len)
     g_autofree uint8_t *packet = packet_new(b, len);
     P2PBusVec pieces[MAX_PIECES];
     const uint8_t *p = packet;
+    uint64_t before = moved(b);
     uint32_t size;
 
     if (!cut_rx(b, layout, len, pieces, &size)) {
@@ -719,6 +744,7 @@ static void expect_rx(Bench *b, const Layout *layout, size_t len)
         expect_piece(b, &pieces[i], i ? 0 : kind->header, p);
         p += pieces[i].len;
     }
+    expect_moved(b, before, layout, pieces);
 }
 
 static void test_rx(const void *kind)

@@ -132,14 +132,20 @@ static void expect_same(PeerMachine *m, const char *id, const uint64_t *ended)
 }
 
 /* What the initiator's grant for a window says; UINT64_MAX: nothing. */
-static uint64_t grant_stat(PeerMachine *m, const char *initiator, int bar,
-                           const char *name)
+static uint64_t window_stat(PeerMachine *m, const char *initiator, int bar,
+                            uint64_t offset, const char *name)
 {
-    g_autoptr(QDict) window = p2p_monitor_window(m->qts, "t0", bar, 0);
+    g_autoptr(QDict) window = p2p_monitor_window(m->qts, "t0", bar, offset);
     const QDict *grant = p2p_monitor_grant(window, initiator);
 
     return qdict_haskey(grant, name) ? p2p_monitor_uint(grant, name)
                                      : UINT64_MAX;
+}
+
+static uint64_t grant_stat(PeerMachine *m, const char *initiator, int bar,
+                           const char *name)
+{
+    return window_stat(m, initiator, bar, 0, name);
 }
 
 static int drive_once(PeerMachine *m, DriveOp op, uint64_t gpa, uint32_t len)
@@ -259,6 +265,61 @@ static void test_drive(const void *opaque)
     expect_same(m, "t1", NULL);
     expect_same(m, "t2", NULL);
     g_assert_cmpuint(stat_of(m, "t2", "maps"), ==, 0);
+    peer_machine_end(m);
+}
+
+/* Nobody knows whose a namespace's requests are, but whose the buffers are. */
+static void test_namespace(void)
+{
+    DriveKind kind = drive_nvme;
+    PeerMachine *m;
+
+    kind.options = "-device nvme,id=" DRIVE_ID ",addr=7,serial=n0,"
+                   "p2p-group=g0 "
+                   "-device nvme-ns,bus=" DRIVE_ID ",drive=disk,nsid=1";
+    m = peer_machine_new("q35", &kind, "", DISK T1);
+    g_assert_cmpint(drive_once(m, DRIVE_READ, PEER_BAR2, LEN), ==, 0);
+    g_assert_cmpint(drive_once(m, DRIVE_WRITE, PEER_BAR2, LEN), ==, 0);
+    g_assert_cmpuint(peer_machine_requests(m, 2, "bounce"), ==, 2);
+    g_assert_cmpuint(grant_stat(m, DRIVE_ID, 2, "requests"), >=, 2);
+    g_assert_cmpuint(grant_stat(m, DRIVE_ID, 2, "bytes"), ==, 2 * LEN);
+    g_assert_cmpuint(grant_stat(m, "t1", 2, "bytes"), ==, 0);
+    expect_same(m, DRIVE_ID, NULL);
+    peer_machine_end(m);
+}
+
+static void share(PeerMachine *m, uint64_t offset, uint64_t size)
+{
+    qtest_qmp_assert_success(m->qts, "{ 'execute': 'p2p-share',"
+        " 'arguments': { 'device': 't0', 'bar': 2, 'offset': %" PRIu64 ","
+        " 'size': %" PRIu64 " } }", offset, size);
+}
+
+/* A request is one of each window that it has buffers in; each has its own. */
+static void test_two_windows(const void *opaque)
+{
+    PeerMachine *m = peer_machine_new("q35", opaque, "", DISK);
+    const P2PBusVec vec[] = {
+        { .addr = { PEER_BAR2 + 0x1000 }, .len = 0x1000 },
+        { .addr = { 64 * MiB }, .len = 0x2000 },
+        { .addr = { PEER_BAR2 + MiB + 0x3000 }, .len = 0x3000 },
+        { .addr = { PEER_BAR2 + 0x8000 }, .len = 0x4000 },
+    };
+
+    qtest_qmp_assert_success(m->qts, "{ 'execute': 'p2p-unshare',"
+        " 'arguments': { 'device': 't0', 'bar': 2 } }");
+    share(m, 0, MiB);
+    share(m, MiB, MiB);
+    for (unsigned i = 1; i <= 2; i++) {
+        g_assert_cmpint(drive_io(m->drive, i == 1 ? DRIVE_READ : DRIVE_WRITE,
+                                 0, vec, ARRAY_SIZE(vec)), ==, 0);
+        g_assert_cmpuint(window_stat(m, DRIVE_ID, 2, 0, "requests"), ==, i);
+        g_assert_cmpuint(window_stat(m, DRIVE_ID, 2, 0, "bytes"), ==,
+                         i * 0x5000);
+        g_assert_cmpuint(window_stat(m, DRIVE_ID, 2, MiB, "requests"), ==, i);
+        g_assert_cmpuint(window_stat(m, DRIVE_ID, 2, MiB, "bytes"), ==,
+                         i * 0x3000);
+    }
     peer_machine_end(m);
 }
 
@@ -493,7 +554,11 @@ int main(int argc, char **argv)
                                                 drives[i]->name);
 
         qtest_add_data_func(path, drives[i], test_drive);
+        g_free(path);
+        path = g_strdup_printf("p2p/stats/two-windows/%s", drives[i]->name);
+        qtest_add_data_func(path, drives[i], test_two_windows);
     }
+    qtest_add_func("p2p/stats/namespace", test_namespace);
     qtest_add_func("p2p/stats/accesses", test_accesses);
     qtest_add_func("p2p/stats/faults", test_faults);
     qtest_add_func("p2p/stats/decode", test_decode);

@@ -43,7 +43,8 @@ void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write);
  * address_space_unmap(): whether p2p_dma_map() gave @ptr.
  *
  * @root: of the address space that it was mapped from
- * @accessed: bytes that the device model has read or written
+ * @accessed: bytes that the device model has written, or may have read: how
+ *     many, not all tell
  *
  * Any thread.
  */
