@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qobject/qdict.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "lab-machine.h"
 
@@ -19,6 +20,10 @@
 
 #define FAULT_RETRY_US 100000
 
+/* QEMU lets a device go some time after it has told that it is deleted. */
+#define PLUG_TRIES    100
+#define PLUG_RETRY_US 50000
+
 static const char *const ids[LAB_MAX_DRIVES] = {
     "drive0", "drive1", "drive2", "drive3",
 };
@@ -30,8 +35,9 @@ char *lab_host(unsigned drive)
     return drive < g_strv_length(hosts) ? g_strdup(hosts[drive]) : NULL;
 }
 
-char *lab_command_line(const char *options, const char *const *properties,
-                       unsigned n)
+/* @ports: as in LabMachine; the caller frees the text. */
+static char *command_line(const char *options, const char *const *properties,
+                          unsigned n, bool ports)
 {
     GString *line = g_string_new(NULL);
 
@@ -41,24 +47,43 @@ char *lab_command_line(const char *options, const char *const *properties,
     for (unsigned i = 0; i < n; i++) {
         g_autofree char *host = lab_host(i);
 
-        if (properties[i]) {
-            g_assert_nonnull(host);
-            g_string_append_printf(line, " -device vfio-pci,host=%s,id=%s,"
-                                   "addr=%u%s%s", host, ids[i],
-                                   LAB_FIRST_SLOT + i,
-                                   *properties[i] ? "," : "", properties[i]);
+        if (ports) {
+            g_string_append_printf(line, " -device pcie-root-port,id=port%u,"
+                                   "chassis=%u,addr=%u", i, i + 1,
+                                   LAB_FIRST_SLOT + i);
         }
+        if (!properties[i]) {
+            continue;
+        }
+        g_assert_nonnull(host);
+        g_string_append_printf(line, " -device vfio-pci,host=%s,id=%s,", host,
+                               ids[i]);
+        if (ports) {
+            g_string_append_printf(line, "bus=port%u", i);
+        } else {
+            g_string_append_printf(line, "addr=%u", LAB_FIRST_SLOT + i);
+        }
+        g_string_append_printf(line, "%s%s", *properties[i] ? "," : "",
+                               properties[i]);
     }
     return g_string_free(line, FALSE);
 }
 
-LabMachine *lab_machine_new(const char *options,
-                            const char *const *properties, unsigned n)
+char *lab_command_line(const char *options, const char *const *properties,
+                       unsigned n)
 {
-    g_autofree char *line = lab_command_line(options, properties, n);
+    return command_line(options, properties, n, false);
+}
+
+static LabMachine *machine_new(const char *options,
+                               const char *const *properties, unsigned n,
+                               bool ports)
+{
+    g_autofree char *line = command_line(options, properties, n, ports);
     LabMachine *machine = g_new0(LabMachine, 1);
 
     machine->qts = qtest_init(line);
+    machine->ports = ports;
     for (unsigned i = 0; i < LAB_MAX_DRIVES; i++) {
         LabDrive *drive = &machine->drive[i];
 
@@ -66,11 +91,30 @@ LabMachine *lab_machine_new(const char *options,
         drive->host = lab_host(i);
         drive->pci = (GuestPci) {
             .qts = machine->qts,
-            .devfn = (LAB_FIRST_SLOT + i) << 3,
+            .bus = ports ? i + 1 : 0,
+            .devfn = ports ? 0 : (LAB_FIRST_SLOT + i) << 3,
         };
         drive->cmb = (P2PGuestAddr) { LAB_CMB + i * GiB };
     }
     return machine;
+}
+
+LabMachine *lab_machine_new(const char *options,
+                            const char *const *properties, unsigned n)
+{
+    return machine_new(options, properties, n, false);
+}
+
+LabMachine *lab_machine_new_with_ports(const char *options,
+                                       const char *const *properties,
+                                       unsigned n)
+{
+    /* Else ACPI has the slots, and the root ports refuse to unplug. */
+    g_autofree char *all = g_strconcat(
+        "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off ", options,
+        NULL);
+
+    return machine_new(all, properties, n, true);
 }
 
 char *lab_machine_refused(const char *options, const char *const *properties,
@@ -116,6 +160,9 @@ void lab_drive_start(LabMachine *machine, unsigned i)
     g_autoptr(GError) error = NULL;
     QNvmeCmb cmb;
 
+    if (machine->ports) {
+        lab_port_open(machine, i, (P2PGuestAddr) { LAB_REGISTERS });
+    }
     guest_pci_bar_map(&drive->pci, LAB_CMB_BAR, drive->cmb);
     drive->nvme = qnvme_new(&drive->pci,
                             (P2PGuestAddr) { LAB_REGISTERS + i * MiB },
@@ -129,6 +176,109 @@ void lab_drive_start(LabMachine *machine, unsigned i)
     g_assert_cmpuint(cmb.offset, ==, 0);
     drive->cmb_size = cmb.size;
 }
+
+void lab_drive_stop(LabMachine *machine, unsigned i)
+{
+    qnvme_forget(machine->drive[i].nvme);
+    machine->drive[i].nvme = NULL;
+}
+
+/* --- Root ports ----------------------------------------------------------- */
+
+GuestPci lab_port(const LabMachine *machine, unsigned i)
+{
+    g_assert_true(machine->ports);
+    return (GuestPci) {
+        .qts = machine->qts,
+        .devfn = (LAB_FIRST_SLOT + i) << 3,
+    };
+}
+
+void lab_port_open(const LabMachine *machine, unsigned i, P2PGuestAddr first)
+{
+    GuestPci port = lab_port(machine, i);
+    GuestPciWindow shut = { .size = 0 };
+    GuestPciWindow window = { .gpa = first, .size = LAB_END - first.gpa };
+
+    guest_pci_bridge_open(&port, machine->drive[i].pci.bus, &shut, &window);
+}
+
+/* PCIe 6.0, 7.5.3.10: power and its indicator are controlled separately. */
+static void slot_power(const LabMachine *machine, unsigned i, bool on)
+{
+    GuestPci port = lab_port(machine, i);
+    uint8_t at = guest_pci_capability(&port, PCI_CAP_ID_EXP) + PCI_EXP_SLTCTL;
+    uint16_t control = guest_pci_readw(&port, at) &
+                       ~(PCI_EXP_SLTCTL_PIC | PCI_EXP_SLTCTL_PCC);
+
+    guest_pci_writew(&port, at, control |
+                     (on ? PCI_EXP_SLTCTL_PWR_IND_ON | PCI_EXP_SLTCTL_PWR_ON
+                         : PCI_EXP_SLTCTL_PWR_IND_OFF |
+                           PCI_EXP_SLTCTL_PWR_OFF));
+}
+
+void lab_eject(LabMachine *machine, unsigned i)
+{
+    slot_power(machine, i, false);
+    /* The port's own event has no device, nor has one of another device. */
+    while (true) {
+        g_autoptr(QDict) event = qtest_qmp_eventwait_ref(machine->qts,
+                                                         "DEVICE_DELETED");
+        const QDict *data = qdict_get_qdict(event, "data");
+
+        if (!g_strcmp0(qdict_get_try_str(data, "device"),
+                       machine->drive[i].id)) {
+            break;
+        }
+    }
+    lab_drive_stop(machine, i);
+}
+
+void lab_unplug(LabMachine *machine, unsigned i)
+{
+    qtest_qmp_device_del_send(machine->qts, machine->drive[i].id);
+    lab_eject(machine, i);
+}
+
+static bool device_add(LabMachine *machine, unsigned i, const char *properties)
+{
+    g_auto(GStrv) pairs = g_strsplit(properties, ",", 0);
+    g_autofree char *bus = g_strdup_printf("port%u", i);
+    QDict *arguments = qdict_new();
+    g_autoptr(QDict) reply = NULL;
+
+    qdict_put_str(arguments, "driver", "vfio-pci");
+    qdict_put_str(arguments, "id", machine->drive[i].id);
+    qdict_put_str(arguments, "host", machine->drive[i].host);
+    qdict_put_str(arguments, "bus", bus);
+    for (unsigned p = 0; pairs[p]; p++) {
+        g_auto(GStrv) pair = g_strsplit(pairs[p], "=", 2);
+
+        g_assert_cmpuint(g_strv_length(pair), ==, 2);
+        qdict_put_str(arguments, pair[0], pair[1]);
+    }
+    reply = qtest_qmp(machine->qts,
+                      "{ 'execute': 'device_add', 'arguments': %p }",
+                      QOBJECT(arguments));
+    if (qdict_haskey(reply, "error")) {
+        const QDict *error = qdict_get_qdict(reply, "error");
+
+        g_test_message("device_add: %s", qdict_get_str(error, "desc"));
+        return false;
+    }
+    return true;
+}
+
+void lab_plug(LabMachine *machine, unsigned i, const char *properties)
+{
+    for (unsigned n = 0; !device_add(machine, i, properties); n++) {
+        g_assert_cmpuint(n, <, PLUG_TRIES);
+        g_usleep(PLUG_RETRY_US);
+    }
+    slot_power(machine, i, true);
+}
+
+/* --- Memory that must not be reached -------------------------------------- */
 
 char *lab_provoke_fault(LabMachine *machine, DmarLog *log, unsigned i,
                         QNvmeOp op, uint64_t lba, const P2PBusVec *vec,

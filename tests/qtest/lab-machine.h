@@ -28,6 +28,7 @@
 #define LAB_DATA       (16 * MiB)   /* free for the test, to the end of RAM */
 #define LAB_REGISTERS  (64 * GiB)   /* BAR 0 of drive i at + i * MiB */
 #define LAB_CMB        (65 * GiB)   /* BAR 2 of drive i at + i * GiB */
+#define LAB_END        (UINT64_C(1) << 50) /* root ports forward up to here */
 
 typedef struct LabDrive {
     const char *id;
@@ -40,6 +41,7 @@ typedef struct LabDrive {
 
 typedef struct LabMachine {
     QTestState *qts;
+    bool ports;          /* each drive is below a root port of its own */
     LabDrive drive[LAB_MAX_DRIVES];
 } LabMachine;
 
@@ -68,6 +70,16 @@ void lab_machine_free(LabMachine *machine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LabMachine, lab_machine_free)
 
 /*
+ * lab_machine_new_with_ports: the same, but each drive is below a root port,
+ * from which it can be unplugged.  The port of drive i is "port<i>", in slot
+ * LAB_FIRST_SLOT + i of the root bus; there is one for each of @n drives, also
+ * for those that are left out.
+ */
+LabMachine *lab_machine_new_with_ports(const char *options,
+                                       const char *const *properties,
+                                       unsigned n);
+
+/*
  * lab_machine_refused: start QEMU as lab_command_line() says, which must fail.
  *
  * Returns what QEMU printed, which the caller frees.  A start that succeeds,
@@ -78,9 +90,35 @@ char *lab_machine_refused(const char *options, const char *const *properties,
 
 /*
  * lab_drive_start: map both BARs of a drive at their places, start its driver,
- * enable its CMB.  Fails by ending the test.
+ * enable its CMB; before that, have its root port forward, if it has one.
+ * Fails by ending the test.
  */
 void lab_drive_start(LabMachine *machine, unsigned drive);
+
+/*
+ * lab_drive_stop: the drive was reset, or is gone.  It can be started again
+ * when it is back.
+ */
+void lab_drive_stop(LabMachine *machine, unsigned drive);
+
+/*
+ * lab_port: the root port of a drive, as a function of its own.
+ * lab_port_open: have it forward to all addresses from @first on at which a
+ * test puts BARs.
+ */
+GuestPci lab_port(const LabMachine *machine, unsigned drive);
+void lab_port_open(const LabMachine *machine, unsigned drive,
+                   P2PGuestAddr first);
+
+/*
+ * lab_unplug: device_del, the guest's consent, and the end of the device.
+ * lab_eject: the guest's part alone, for a device that is to be unplugged.
+ * lab_plug: device_add with @properties, as lab_machine_new_with_ports() does,
+ * and the guest's part.
+ */
+void lab_unplug(LabMachine *machine, unsigned drive);
+void lab_eject(LabMachine *machine, unsigned drive);
+void lab_plug(LabMachine *machine, unsigned drive, const char *properties);
 
 /*
  * lab_provoke_fault: have a drive access what it must not, until the lab's

@@ -435,6 +435,11 @@ void qnvme_free(QNvme *nvme)
     g_free(nvme);
 }
 
+void qnvme_forget(QNvme *nvme)
+{
+    g_free(nvme);
+}
+
 void qnvme_allow_intx(QNvme *nvme, bool allow)
 {
     uint16_t disable = PCI_COMMAND_INTX_DISABLE;

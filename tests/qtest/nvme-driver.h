@@ -102,6 +102,12 @@ void qnvme_free(QNvme *nvme);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QNvme, qnvme_free)
 
 /*
+ * qnvme_forget: the same for a drive that is gone, or that has been reset:
+ * nothing is left to be stopped.
+ */
+void qnvme_forget(QNvme *nvme);
+
+/*
  * qnvme_allow_intx: whether the drive may raise its INTx interrupt when a
  * command is done; not unless this allows it.  The driver polls all the same.
  */

@@ -1,11 +1,6 @@
 /*
  * p2p-group on real VFIO, in the lab
  *
- * What is in the IOMMU is found out by DMA: a probe fills the memory with a
- * pattern, has a drive write or read it, and looks who has which bytes then.
- * The drive's own status says nothing, an emulated drive ignores refused
- * accesses.
- *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
@@ -13,11 +8,8 @@
 #include "qobject/qlist.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "lab-machine.h"
+#include "lab-probe.h"
 #include "p2p-monitor.h"
-
-#define BLOCK      512u
-#define PROBE_SIZE 4096u
-#define SCRATCH_LBA (8 * MiB / BLOCK)  /* the disk is written from here on */
 
 #define GROUP "-object p2p-group,id=g0"
 
@@ -40,147 +32,6 @@ static LabMachine *start(const char *options, const char *drive0,
         }
     }
     return machine;
-}
-
-/* --- Probes --------------------------------------------------------------- */
-
-static uint64_t next_seed = 1;
-
-static uint64_t cmb(const LabMachine *machine, unsigned drive)
-{
-    return machine->drive[drive].cmb.gpa;
-}
-
-static int command(LabMachine *machine, unsigned initiator, QNvmeOp op,
-                   uint64_t lba, uint64_t bus)
-{
-    P2PBusVec vec = { .addr = { bus }, .len = PROBE_SIZE };
-    int ret = qnvme_io(machine->drive[initiator].nvme, op, lba, &vec, 1);
-
-    g_assert_cmpint(ret, >=, 0);
-    return ret;
-}
-
-/*
- * Whether what @initiator writes to @bus arrives at the guest physical address
- * @gpa; if it does not, the memory there must be as before.
- */
-static bool writes_at(LabMachine *machine, unsigned initiator, uint64_t bus,
-                      uint64_t gpa)
-{
-    uint8_t before[PROBE_SIZE], after[PROBE_SIZE], disk[PROBE_SIZE];
-    uint64_t lba = next_seed % 1024;
-
-    lab_pattern(next_seed++, before, PROBE_SIZE);
-    lab_disk_words(initiator, lba * BLOCK, disk, PROBE_SIZE);
-    qtest_bufwrite(machine->qts, gpa, before, PROBE_SIZE);
-    command(machine, initiator, QNVME_READ, lba, bus);
-    qtest_bufread(machine->qts, gpa, after, PROBE_SIZE);
-    if (!memcmp(after, disk, PROBE_SIZE)) {
-        return true;
-    }
-    g_assert_cmpmem(after, PROBE_SIZE, before, PROBE_SIZE);
-    return false;
-}
-
-static bool writes(LabMachine *machine, unsigned initiator, uint64_t gpa)
-{
-    return writes_at(machine, initiator, gpa, gpa);
-}
-
-/*
- * Whether @initiator gets what is at the guest physical address @gpa when it
- * reads @bus; if it does not, it must not get a word of it.
- */
-static bool reads_at(LabMachine *machine, unsigned initiator, uint64_t bus,
-                     uint64_t gpa)
-{
-    uint8_t secret[PROBE_SIZE], seen[PROBE_SIZE];
-
-    lab_pattern(next_seed++, secret, PROBE_SIZE);
-    qtest_bufwrite(machine->qts, gpa, secret, PROBE_SIZE);
-    command(machine, initiator, QNVME_WRITE, SCRATCH_LBA, bus);
-    g_assert_cmpint(command(machine, initiator, QNVME_READ, SCRATCH_LBA,
-                            LAB_DATA + MiB), ==, QNVME_SUCCESS);
-    qtest_bufread(machine->qts, LAB_DATA + MiB, seen, PROBE_SIZE);
-    if (!memcmp(seen, secret, PROBE_SIZE)) {
-        return true;
-    }
-    for (unsigned i = 0; i < PROBE_SIZE; i += 8) {
-        g_assert_cmphex(ldq_le_p(seen + i), !=, ldq_le_p(secret + i));
-    }
-    return false;
-}
-
-static bool reads(LabMachine *machine, unsigned initiator, uint64_t gpa)
-{
-    return reads_at(machine, initiator, gpa, gpa);
-}
-
-/* The IOMMU has nothing at @bus for @initiator, and says so. */
-static void expect_fault(LabMachine *machine, unsigned initiator, QNvmeOp op,
-                         uint64_t bus)
-{
-    P2PBusVec vec = { .addr = { bus }, .len = PROBE_SIZE };
-    g_autoptr(DmarLog) log = dmar_log_open();
-    g_autofree char *line = NULL;
-    int result;
-
-    g_assert_nonnull(log);
-    line = lab_provoke_fault(machine, log, initiator, op, SCRATCH_LBA, &vec,
-                             &result);
-    g_assert_nonnull(line);
-}
-
-static int translate(LabMachine *machine, unsigned initiator, uint64_t gpa,
-                     uint32_t len, uint32_t flags)
-{
-    P2PGuestVec in = { .addr = { gpa }, .len = len, .flags = flags };
-    P2PBusVec out[4];
-    size_t m = ARRAY_SIZE(out);
-    int ret = p2p_monitor_translate(machine->qts,
-                                    machine->drive[initiator].id, &in, 1,
-                                    out, &m);
-
-    if (!ret) {
-        g_assert_cmpuint(m, ==, 1);
-        g_assert_cmphex(out[0].addr.bus, ==, gpa);
-        g_assert_cmpuint(out[0].len, ==, len);
-    }
-    return ret;
-}
-
-static void expect_installed(LabMachine *machine, unsigned target,
-                             uint64_t offset, unsigned initiator,
-                             bool installed)
-{
-    g_autoptr(QDict) window = p2p_monitor_window(machine->qts,
-                                                 machine->drive[target].id,
-                                                 LAB_CMB_BAR, offset);
-    const QDict *grant;
-
-    g_assert_nonnull(window);
-    grant = p2p_monitor_grant(window, machine->drive[initiator].id);
-    g_assert_nonnull(grant);
-    g_assert_cmpint(qdict_get_bool(grant, "installed"), ==, installed);
-    g_assert_cmpint(!qdict_get_try_str(grant, "reason"), ==, installed);
-}
-
-static void expect_state(LabMachine *machine, unsigned target,
-                         const char *state)
-{
-    g_autoptr(QDict) window = p2p_monitor_window(machine->qts,
-                                                 machine->drive[target].id,
-                                                 LAB_CMB_BAR, 0);
-
-    g_assert_nonnull(window);
-    g_assert_cmpstr(qdict_get_str(window, "state"), ==, state);
-    g_assert_cmpint(qdict_haskey(window, "gpa"), ==,
-                    g_str_equal(state, "mapped"));
-    if (qdict_haskey(window, "gpa")) {
-        g_assert_cmphex(p2p_monitor_uint(window, "gpa"), ==,
-                        cmb(machine, target));
-    }
 }
 
 /* --- What a view holds ---------------------------------------------------- */
@@ -217,7 +68,7 @@ static void test_registers_not_shared(void)
 
     g_assert_cmphex(capabilities, !=, 0);
     expect_fault(m, 0, QNVME_WRITE, gpa);
-    g_assert_cmpint(command(m, 0, QNVME_READ, SCRATCH_LBA, LAB_DATA), ==,
+    g_assert_cmpint(command(m, 0, QNVME_READ, PROBE_SCRATCH_LBA, LAB_DATA), ==,
                     QNVME_SUCCESS);
     qtest_memread(m->qts, LAB_DATA, &seen, sizeof(seen));
     g_assert_cmphex(le64_to_cpu(seen), !=, capabilities);
@@ -369,7 +220,7 @@ static void test_decode_off(void)
 
     for (unsigned i = 0; i < 3; i++) {
         g_assert_true(writes(m, 0, cmb(m, 1)));
-        lab_pattern(next_seed++, before, PROBE_SIZE);
+        lab_pattern(probe_seed(), before, PROBE_SIZE);
         qtest_bufwrite(m->qts, cmb(m, 1), before, PROBE_SIZE);
 
         guest_pci_command(&target->pci, 0, PCI_COMMAND_MEMORY);
@@ -391,15 +242,6 @@ static void test_decode_off(void)
     g_assert_true(reads(m, 0, cmb(m, 1)));
 }
 
-static char *reason(LabMachine *m, unsigned target, unsigned initiator)
-{
-    g_autoptr(QDict) window = p2p_monitor_window(
-        m->qts, m->drive[target].id, LAB_CMB_BAR, 0);
-    const QDict *grant = p2p_monitor_grant(window, m->drive[initiator].id);
-
-    return g_strdup(qdict_get_try_str(grant, "reason"));
-}
-
 /* VFIO takes a BAR's mapping away when INTx comes, and back some time later. */
 static void test_intx(void)
 {
@@ -413,7 +255,7 @@ static void test_intx(void)
         g_assert_cmpuint(i, <, INTX_TRIES);
         command(m, 1, QNVME_READ, 0, LAB_DATA);
         g_usleep(INTX_WAIT_US);
-        why = reason(m, 1, 0);
+        why = grant_reason(m, 1, 0);
     }
     g_assert_nonnull(strstr(why, "INTx"));
     g_assert_nonnull(strstr(why, "MSI"));
@@ -427,7 +269,7 @@ static void test_intx(void)
         g_assert_cmpuint(i, <, INTX_TRIES);
         qtest_clock_step(m->qts, STEP_NS);
         g_free(why);
-        why = reason(m, 1, 0);
+        why = grant_reason(m, 1, 0);
     }
     expect_state(m, 1, "mapped");
     g_assert_true(writes(m, 0, cmb(m, 1)));
