@@ -11,6 +11,11 @@
 
 /* The driver's memory is below LAB_DATA. */
 #define DRIVER_RAM (1 * MiB)
+#define QUEUE_RAM  (2 * MiB)
+
+QEMU_BUILD_BUG_ON(LAB_MAX_DRIVES * QNVME_RAM_SIZE > 1 * MiB);
+QEMU_BUILD_BUG_ON(LAB_MAX_DRIVES * QNVME_QUEUE_RAM_SIZE(LAB_QUEUE_DEPTH) >
+                  1 * MiB);
 
 /*
  * Where a drive itself has its CMB: an address that no test gives to a drive.
@@ -75,15 +80,19 @@ char *lab_command_line(const char *options, const char *const *properties,
     return command_line(options, properties, n, false);
 }
 
+/* @ram: what it has, or NULL */
 static LabMachine *machine_new(const char *options,
                                const char *const *properties, unsigned n,
-                               bool ports)
+                               bool ports, const SharedRam *ram)
 {
     g_autofree char *line = command_line(options, properties, n, ports);
     LabMachine *machine = g_new0(LabMachine, 1);
 
     machine->qts = qtest_init(line);
     machine->ports = ports;
+    if (ram) {
+        machine->ram = *ram;
+    }
     for (unsigned i = 0; i < LAB_MAX_DRIVES; i++) {
         LabDrive *drive = &machine->drive[i];
 
@@ -102,19 +111,24 @@ static LabMachine *machine_new(const char *options,
 LabMachine *lab_machine_new(const char *options,
                             const char *const *properties, unsigned n)
 {
-    return machine_new(options, properties, n, false);
+    return machine_new(options, properties, n, false, NULL);
 }
 
 LabMachine *lab_machine_new_with_ports(const char *options,
                                        const char *const *properties,
                                        unsigned n)
 {
-    /* Else ACPI has the slots, and the root ports refuse to unplug. */
-    g_autofree char *all = g_strconcat(
-        "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off ", options,
-        NULL);
+    g_autofree char *ram_options = NULL;
+    g_autofree char *all = NULL;
+    SharedRam ram;
 
-    return machine_new(all, properties, n, true);
+    shared_ram_new(&ram, LAB_RAM_SIZE);
+    ram_options = shared_ram_options(&ram);
+    /* Unless ACPI leaves the slots alone, the root ports refuse to unplug. */
+    all = g_strjoin(" ", "-machine memory-backend=ram", ram_options,
+                    "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+                    options, NULL);
+    return machine_new(all, properties, n, true, &ram);
 }
 
 char *lab_machine_refused(const char *options, const char *const *properties,
@@ -148,15 +162,33 @@ void lab_machine_free(LabMachine *machine)
     }
     for (unsigned i = 0; i < LAB_MAX_DRIVES; i++) {
         qnvme_free(machine->drive[i].nvme);
+        g_free(machine->drive[i].queue);
         g_free(machine->drive[i].host);
     }
     qtest_quit(machine->qts);
+    if (machine->ram.hva) {
+        shared_ram_free(&machine->ram);
+    }
     g_free(machine);
+}
+
+/* Commands for which the drive is rung once */
+static void start_queue(LabMachine *machine, unsigned i)
+{
+    LabDrive *drive = &machine->drive[i];
+    uint64_t ram = QUEUE_RAM + i * QNVME_QUEUE_RAM_SIZE(LAB_QUEUE_DEPTH);
+    g_autoptr(GError) error = NULL;
+
+    drive->queue = qnvme_queue_new(drive->nvme, (P2PGuestAddr) { ram },
+                                   machine->ram.hva + ram, LAB_QUEUE_DEPTH,
+                                   &error);
+    g_assert_no_error(error);
 }
 
 void lab_drive_start(LabMachine *machine, unsigned i)
 {
     LabDrive *drive = &machine->drive[i];
+    uint64_t ram = DRIVER_RAM + i * QNVME_RAM_SIZE;
     g_autoptr(GError) error = NULL;
     QNvmeCmb cmb;
 
@@ -166,9 +198,12 @@ void lab_drive_start(LabMachine *machine, unsigned i)
     guest_pci_bar_map(&drive->pci, LAB_CMB_BAR, drive->cmb);
     drive->nvme = qnvme_new(&drive->pci,
                             (P2PGuestAddr) { LAB_REGISTERS + i * MiB },
-                            (P2PGuestAddr) { DRIVER_RAM + i * QNVME_RAM_SIZE },
-                            &error);
+                            (P2PGuestAddr) { ram }, &error);
     g_assert_no_error(error);
+    if (machine->ram.hva) {
+        qnvme_map_ram(drive->nvme, machine->ram.hva + ram);
+        start_queue(machine, i);
+    }
 
     g_assert_cmpint(qnvme_cmb_enable(drive->nvme, (P2PBusAddr) { OWN_CMB },
                                      &cmb), ==, 0);
@@ -179,8 +214,12 @@ void lab_drive_start(LabMachine *machine, unsigned i)
 
 void lab_drive_stop(LabMachine *machine, unsigned i)
 {
-    qnvme_forget(machine->drive[i].nvme);
-    machine->drive[i].nvme = NULL;
+    LabDrive *drive = &machine->drive[i];
+
+    qnvme_forget(drive->nvme);
+    drive->nvme = NULL;
+    g_free(drive->queue);
+    drive->queue = NULL;
 }
 
 /* --- Root ports ----------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "hw/p2p/vec.h"
 #include "dmar-log.h"
 #include "nvme-driver.h"
+#include "shared-ram.h"
 
 #define LAB_MAX_DRIVES 4
 #define LAB_FIRST_SLOT 4
@@ -35,6 +36,7 @@ typedef struct LabDrive {
     char *host;          /* address on the lab's PCI bus */
     GuestPci pci;
     QNvme *nvme;         /* NULL until lab_drive_start() */
+    QNvmeQueue *queue;   /* as long as @nvme; only with root ports */
     P2PGuestAddr cmb;    /* where the CMB is: BAR 2, at offset 0 */
     uint64_t cmb_size;   /* bytes */
 } LabDrive;
@@ -42,6 +44,7 @@ typedef struct LabDrive {
 typedef struct LabMachine {
     QTestState *qts;
     bool ports;          /* each drive is below a root port of its own */
+    SharedRam ram;       /* only with root ports */
     LabDrive drive[LAB_MAX_DRIVES];
 } LabMachine;
 
@@ -73,7 +76,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LabMachine, lab_machine_free)
  * lab_machine_new_with_ports: the same, but each drive is below a root port,
  * from which it can be unplugged.  The port of drive i is "port<i>", in slot
  * LAB_FIRST_SLOT + i of the root bus; there is one for each of @n drives, also
- * for those that are left out.
+ * for those that are left out.  Guest RAM is shared with the test, and each
+ * drive has a queue for many commands.
  */
 LabMachine *lab_machine_new_with_ports(const char *options,
                                        const char *const *properties,
@@ -135,6 +139,9 @@ void lab_plug(LabMachine *machine, unsigned drive, const char *properties);
 char *lab_provoke_fault(LabMachine *machine, DmarLog *log, unsigned drive,
                         QNvmeOp op, uint64_t lba, const P2PBusVec *vec,
                         int *result);
+
+/* Commands of a drive's queue */
+#define LAB_QUEUE_DEPTH 15u
 
 /* Linux prints ten lines in five seconds at most. */
 #define LAB_FAULT_TIMEOUT_S 60
