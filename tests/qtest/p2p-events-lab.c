@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/mount.h>
 #include "qobject/qlist.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "lab-faults.h"
@@ -40,11 +41,13 @@ typedef struct Backend {
     const char *name;
     const char *options;    /* of the machine */
     const char *properties; /* of a drive */
+    bool emulated;          /* iommufd takes the place of VFIO's container */
 } Backend;
 
 static const Backend backends[] = {
     { "type1", "", "" },
     { "iommufd", " -object iommufd,id=i0", ",iommufd=i0" },
+    { "container", "", "", .emulated = true },
 };
 
 /* --- One machine for all cases of a back end ------------------------------ */
@@ -59,8 +62,13 @@ static char *member_properties(void)
 
 static void machine_end(void)
 {
-    lab_machine_free(machine);
-    machine = NULL;
+    if (machine) {
+        lab_machine_free(machine);
+        machine = NULL;
+        if (machine_backend->emulated) {
+            g_assert_cmpint(umount("/dev/vfio/vfio"), ==, 0);
+        }
+    }
 }
 
 /* The initiator reaches the target, and nothing has been left out. */
@@ -95,6 +103,10 @@ static LabMachine *machine_for(const Backend *backend)
             NULL);
         const char *const properties[DRIVES] = { member, member, member };
 
+        if (backend->emulated) {
+            g_assert_cmpint(mount("/dev/iommu", "/dev/vfio/vfio", NULL,
+                                  MS_BIND, NULL), ==, 0);
+        }
         machine = lab_machine_new_with_ports(options, properties, DRIVES);
         for (unsigned i = 0; i < DRIVES; i++) {
             lab_drive_start(machine, i);
