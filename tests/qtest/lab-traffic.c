@@ -24,15 +24,15 @@ static uint64_t last_page(unsigned piece)
 }
 
 LabTraffic lab_traffic_start(LabMachine *machine, unsigned initiator,
-                             uint64_t bus)
+                             uint64_t bus, unsigned commands)
 {
     QNvmeQueue *queue = machine->drive[initiator].queue;
     LabTraffic traffic = {
         .machine = machine, .initiator = initiator, .bus = bus,
-        .under_way = LAB_TRAFFIC_COMMANDS, .status = QNVME_SUCCESS,
+        .commands = commands, .under_way = commands, .status = QNVME_SUCCESS,
     };
 
-    for (unsigned i = 0; i < LAB_TRAFFIC_COMMANDS; i++) {
+    for (unsigned i = 0; i < commands; i++) {
         P2PBusVec vec = {
             .addr = { bus + i * LAB_TRAFFIC_PIECE }, .len = LAB_TRAFFIC_PIECE,
         };
@@ -67,7 +67,7 @@ bool lab_traffic_arrived(const LabTraffic *traffic, uint64_t gpa)
 {
     uint8_t seen[PROBE_SIZE], disk[PROBE_SIZE];
 
-    for (unsigned i = 0; i < LAB_TRAFFIC_COMMANDS; i++) {
+    for (unsigned i = 0; i < traffic->commands; i++) {
         if (writes_memory(i)) {
             qtest_bufread(traffic->machine->qts, gpa + last_page(i), seen,
                           PROBE_SIZE);
@@ -86,7 +86,7 @@ void lab_traffic_mark(LabTraffic *traffic, uint64_t gpa)
 
     traffic->mark = probe_seed();
     lab_pattern(traffic->mark, pattern, PROBE_SIZE);
-    for (unsigned i = 0; i < LAB_TRAFFIC_COMMANDS; i++) {
+    for (unsigned i = 0; i < traffic->commands; i++) {
         if (writes_memory(i)) {
             qtest_bufwrite(traffic->machine->qts, gpa + last_page(i), pattern,
                            PROBE_SIZE);
@@ -99,7 +99,7 @@ bool lab_traffic_marked(const LabTraffic *traffic, uint64_t gpa)
     uint8_t seen[PROBE_SIZE], pattern[PROBE_SIZE];
 
     lab_pattern(traffic->mark, pattern, PROBE_SIZE);
-    for (unsigned i = 0; i < LAB_TRAFFIC_COMMANDS; i++) {
+    for (unsigned i = 0; i < traffic->commands; i++) {
         if (writes_memory(i)) {
             qtest_bufread(traffic->machine->qts, gpa + last_page(i), seen,
                           PROBE_SIZE);

@@ -8,16 +8,15 @@
 
 #include "lab-machine.h"
 
-#define LAB_TRAFFIC_COMMANDS LAB_QUEUE_DEPTH
-#define LAB_TRAFFIC_PIECE    (64 * KiB)
-
-/* Bytes that lab_traffic_start() reaches */
-#define LAB_TRAFFIC_SIZE (LAB_TRAFFIC_COMMANDS * LAB_TRAFFIC_PIECE)
+/* Commands, and bytes that each of them moves */
+#define LAB_TRAFFIC_MAX   LAB_QUEUE_DEPTH
+#define LAB_TRAFFIC_PIECE (64 * KiB)
 
 typedef struct LabTraffic {
     LabMachine *machine;
     unsigned initiator;
     uint64_t bus;
+    unsigned commands;
     unsigned under_way;
     int status;         /* of one that has failed, else success */
     uint64_t mark;      /* seed of a pattern */
@@ -25,12 +24,14 @@ typedef struct LabTraffic {
 
 /*
  * lab_traffic_start: have a drive of a machine with root ports read and write
- * LAB_TRAFFIC_SIZE bytes from bus address @bus on, by LAB_TRAFFIC_COMMANDS
- * commands that take turns.  Of its disk it reads the first bytes, and writes
- * what is after 9 MiB.
+ * memory, in turns.  Of its disk it reads the first bytes, and writes what is
+ * after 9 MiB.
+ *
+ * @bus: where it begins, as a bus address
+ * @commands: how many, up to LAB_TRAFFIC_MAX
  */
 LabTraffic lab_traffic_start(LabMachine *machine, unsigned initiator,
-                             uint64_t bus);
+                             uint64_t bus, unsigned commands);
 
 /* lab_traffic_poll: how many commands have not ended. */
 unsigned lab_traffic_poll(LabTraffic *traffic);
