@@ -9,6 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include <sys/mount.h>
+#include "qemu/bswap.h"
 #include "qobject/qlist.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "lab-faults.h"
@@ -34,13 +35,16 @@ enum {
  * the first last longer than the event.
  */
 #define MANY LAB_TRAFFIC_MAX
-#define SOME 8
-#define FEW  4
+#define SOME 6
+#define FEW  2
 
-/* More than INTx's time-out, see p2p-lab-test.c */
-#define STEP_NS      INT64_C(2000000000)
+/*
+ * VFIO takes a BAR's mapping away when INTx comes, and back some time later: an
+ * interrupt is told to QEMU never so late, and the time-out is shorter.
+ */
 #define INTX_TRIES   1000
 #define INTX_WAIT_US 10000
+#define INTX_STEP_NS INT64_C(2000000000)
 
 /* The kernel asks for a device that it is to lose every now and then. */
 #define REMOVAL_TIMEOUT_S 60
@@ -62,6 +66,7 @@ static const Backend backends[] = {
 
 /* --- One machine for all cases of a back end ------------------------------ */
 
+static char *program_folder;
 static LabMachine *machine;
 static const Backend *machine_backend;
 
@@ -100,6 +105,27 @@ static void expect_all(LabMachine *m)
     g_assert_true(lab_traffic_arrived(&traffic, cmb(m, TARGET)));
 }
 
+/* @properties: of each drive, or NULL */
+static LabMachine *machine_start(const char *const *properties)
+{
+    g_autofree char *options = g_strconcat(
+        "-m slots=1,maxmem=1G -object p2p-group,id=g0",
+        machine_backend->options, NULL);
+    LabMachine *m;
+
+    if (machine_backend->emulated) {
+        g_assert_cmpint(mount("/dev/iommu", "/dev/vfio/vfio", NULL, MS_BIND,
+                              NULL), ==, 0);
+    }
+    m = lab_machine_new_with_ports(options, properties, DRIVES);
+    for (unsigned i = 0; i < DRIVES; i++) {
+        if (properties[i]) {
+            lab_drive_start(m, i);
+        }
+    }
+    return m;
+}
+
 static LabMachine *machine_for(const Backend *backend)
 {
     if (machine_backend != backend) {
@@ -108,19 +134,9 @@ static LabMachine *machine_for(const Backend *backend)
     }
     if (!machine) {
         g_autofree char *member = member_properties();
-        g_autofree char *options = g_strconcat(
-            "-m slots=1,maxmem=1G -object p2p-group,id=g0", backend->options,
-            NULL);
         const char *const properties[DRIVES] = { member, member, member };
 
-        if (backend->emulated) {
-            g_assert_cmpint(mount("/dev/iommu", "/dev/vfio/vfio", NULL,
-                                  MS_BIND, NULL), ==, 0);
-        }
-        machine = lab_machine_new_with_ports(options, properties, DRIVES);
-        for (unsigned i = 0; i < DRIVES; i++) {
-            lab_drive_start(machine, i);
-        }
+        machine = machine_start(properties);
         expect_all(machine);
     }
     return machine;
@@ -329,7 +345,7 @@ static void intx_end(LabMachine *m)
     qnvme_allow_intx(m->drive[TARGET].nvme, false);
     for (unsigned i = 0; !installed(m); i++) {
         g_assert_cmpuint(i, <, INTX_TRIES);
-        qtest_clock_step(m->qts, STEP_NS);
+        qtest_clock_step(m->qts, INTX_STEP_NS);
     }
 }
 
@@ -978,6 +994,50 @@ static void test_reserved(const void *backend)
 
 /* --- What is refused ------------------------------------------------------ */
 
+/* A kernel that cannot give a BAR to iommufd */
+static void test_no_dma_buf(void)
+{
+    const Backend *backend = &backends[1];
+    g_autofree char *library = g_build_filename(program_folder,
+                                                "no-dma-buf.so", NULL);
+    g_autofree char *require = g_strconcat(
+        "-object p2p-group,id=g0,policy=require", backend->options, NULL);
+    const char *properties[DRIVES] = { NULL };
+    g_autofree char *messages = NULL;
+    g_autofree char *member = NULL;
+    g_autofree char *why = NULL;
+    LabMachine *m;
+
+    machine_end();
+    machine_backend = backend;
+    member = member_properties();
+    properties[INITIATOR] = properties[TARGET] = member;
+
+    g_assert_true(g_file_test(library, G_FILE_TEST_EXISTS));
+    g_setenv("LD_PRELOAD", library, true);
+    messages = lab_machine_refused(require, properties, DRIVES);
+    machine = m = machine_start(properties);
+    g_unsetenv("LD_PRELOAD");
+
+    expect_state(m, TARGET, "mapped");
+    expect_installed(m, TARGET, 0, INITIATOR, false);
+    why = grant_reason(m, TARGET, INITIATOR);
+    g_test_message("%s", why);
+    g_assert_nonnull(strstr(why, "Linux 6.19"));
+    g_assert_nonnull(strstr(why, "leave iommufd= out"));
+    g_assert_nonnull(strstr(messages, "drive1: p2p-group 'g0' has "
+                                      "policy=require"));
+    g_assert_nonnull(strstr(messages, "Linux 6.19"));
+
+    expect_fault(m, INITIATOR, QNVME_READ, cmb(m, TARGET));
+    expect_fault(m, INITIATOR, QNVME_WRITE, cmb(m, TARGET));
+    g_assert_cmpint(translate(m, INITIATOR, cmb(m, TARGET), PROBE_SIZE,
+                              P2P_VEC_READ), ==, -EACCES);
+    g_assert_true(writes(m, INITIATOR, LAB_DATA));
+    g_assert_true(reads(m, TARGET, LAB_DATA));
+    machine_end();
+}
+
 static void test_group_in_use(const void *backend)
 {
     LabMachine *m = machine_for(backend);
@@ -989,6 +1049,109 @@ static void test_group_in_use(const void *backend)
     lab_traffic_end(&traffic);
     g_assert_cmpint(traffic.status, ==, QNVME_SUCCESS);
     expect_all(m);
+}
+
+/* --- The power of a drive is cut ------------------------------------------ */
+
+/* The slot control register of the lab's port above a drive, as a file */
+static int host_slot(const char *host, off_t *control)
+{
+    g_autofree char *link = g_strdup_printf("/sys/bus/pci/devices/%s", host);
+    g_autofree char *device = realpath(link, NULL);
+    g_autofree char *port = g_path_get_dirname(device);
+    g_autofree char *path = g_build_filename(port, "config", NULL);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t at = PCI_CAPABILITY_LIST;
+    uint8_t head[2];
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pread(fd, &at, 1, at), ==, 1);
+    while (true) {
+        g_assert_cmpuint(at, !=, 0);
+        g_assert_cmpint(pread(fd, head, 2, at), ==, 2);
+        if (head[0] == PCI_CAP_ID_EXP) {
+            *control = at + PCI_EXP_SLTCTL;
+            return fd;
+        }
+        at = head[1];
+    }
+}
+
+/*
+ * Off and on again: an empty slot with power is what surprises Linux.  It is
+ * not told in between, for a slot without power it expects to be empty.
+ */
+static void cut_power(const char *host)
+{
+    uint16_t on, off;
+    off_t control;
+    int fd = host_slot(host, &control);
+
+    g_assert_cmpint(pread(fd, &on, 2, control), ==, 2);
+    off = le16_to_cpu(on) & ~(PCI_EXP_SLTCTL_PIC | PCI_EXP_SLTCTL_HPIE);
+    off = cpu_to_le16(off | PCI_EXP_SLTCTL_PWR_IND_OFF |
+                      PCI_EXP_SLTCTL_PWR_OFF);
+    g_assert_cmpint(pwrite(fd, &off, 2, control), ==, 2);
+    g_assert_cmpint(pwrite(fd, &on, 2, control), ==, 2);
+    close(fd);
+}
+
+static void wait_for_absence(const char *host)
+{
+    g_autofree char *path = g_strdup_printf("/sys/bus/pci/devices/%s", host);
+    gint64 end = g_get_monotonic_time() + REMOVAL_TIMEOUT_S * G_USEC_PER_SEC;
+
+    while (g_file_test(path, G_FILE_TEST_EXISTS)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(REMOVAL_WAIT_US);
+    }
+}
+
+/*
+ * A drive of the lab vanishes, and never comes back: each back end has one to
+ * lose.  The kernel tells QEMU, QEMU asks the guest.
+ */
+static void test_power_cut(const Backend *backend, unsigned victim)
+{
+    const char *properties[DRIVES] = { NULL };
+    g_autofree char *member = NULL;
+    LabTraffic traffic;
+    LabMachine *m;
+    uint64_t old;
+
+    machine_end();
+    machine_backend = backend;
+    member = member_properties();
+    properties[INITIATOR] = properties[victim] = member;
+    machine = m = machine_start(properties);
+    old = cmb(m, victim);
+    g_assert_true(writes(m, INITIATOR, old));
+
+    traffic = lab_traffic_start(m, INITIATOR, old, MANY);
+    cut_power(m->drive[victim].host);
+    lab_traffic_end(&traffic);
+    /* Whatever it reads: it goes on. */
+    qtest_readl(m->qts, old);
+    wait_for_attention(m, victim);
+    traffic = lab_traffic_start(m, INITIATOR, old, MANY);
+    lab_eject(m, victim);
+    lab_traffic_end(&traffic);
+    g_assert_false(is_member(m, victim));
+    wait_for_absence(m->drive[victim].host);
+
+    expect_fault(m, INITIATOR, QNVME_READ, old);
+    expect_fault(m, INITIATOR, QNVME_WRITE, old);
+    g_assert_true(writes(m, INITIATOR, LAB_DATA));
+}
+
+static void test_power_cut_type1(void)
+{
+    test_power_cut(&backends[0], NEIGHBOUR);
+}
+
+static void test_power_cut_iommufd(void)
+{
+    test_power_cut(&backends[1], TARGET);
 }
 
 /* --- All cases ------------------------------------------------------------ */
@@ -1037,10 +1200,15 @@ int main(int argc, char **argv)
         return 1;
     }
 
+    program_folder = g_path_get_dirname(argv[0]);
     for (unsigned b = 0; b < ARRAY_SIZE(backends); b++) {
         add_cases(&backends[b]);
     }
+    qtest_add_func("p2p/lab/old-kernel/no-dma-buf", test_no_dma_buf);
+    qtest_add_func("p2p/lab/power-cut/type1", test_power_cut_type1);
+    qtest_add_func("p2p/lab/power-cut/iommufd", test_power_cut_iommufd);
     ret = g_test_run();
     machine_end();
+    g_free(program_folder);
     return ret;
 }

@@ -13,12 +13,8 @@
 
 #define GROUP "-object p2p-group,id=g0"
 
-/* More than the interval in which a grant is told once, and INTx's time-out */
+/* More than the interval in which a grant is told once */
 #define STEP_NS INT64_C(2000000000)
-
-/* An interrupt is told to QEMU some time after it was raised: never so long. */
-#define INTX_TRIES   1000
-#define INTX_WAIT_US 10000
 
 static LabMachine *start(const char *options, const char *drive0,
                          const char *drive1, const char *drive2)
@@ -181,99 +177,6 @@ static void test_read_only(void)
     g_assert_cmpint(translate(m, 0, ro, PROBE_SIZE, P2P_VEC_READ), ==, 0);
     g_assert_cmpint(translate(m, 0, ro, PROBE_SIZE, P2P_VEC_WRITE), ==,
                     -EACCES);
-}
-
-/* --- Windows follow the BAR ----------------------------------------------- */
-
-static void test_move(void)
-{
-    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
-                                    NULL);
-    LabDrive *target = &m->drive[1];
-    P2PGuestAddr places[] = {
-        { cmb(m, 1) + 16 * GiB }, { cmb(m, 1) + 32 * MiB }, { 0xd0000000 },
-    };
-
-    g_assert_true(writes(m, 0, cmb(m, 1)));
-    for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
-        uint64_t old = target->cmb.gpa;
-
-        guest_pci_bar_map(&target->pci, LAB_CMB_BAR, places[i]);
-        target->cmb = places[i];
-        expect_state(m, 1, "mapped");
-        expect_installed(m, 1, 0, 0, true);
-        g_assert_true(writes(m, 0, cmb(m, 1)));
-        g_assert_true(reads(m, 0, cmb(m, 1)));
-        g_assert_false(writes_at(m, 0, old, cmb(m, 1)));
-        g_assert_false(reads_at(m, 0, old, cmb(m, 1)));
-        g_assert_cmpint(translate(m, 0, old, PROBE_SIZE, P2P_VEC_READ), ==,
-                        -EFAULT);
-    }
-}
-
-static void test_decode_off(void)
-{
-    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
-                                    NULL);
-    LabDrive *target = &m->drive[1];
-    uint8_t before[PROBE_SIZE], after[PROBE_SIZE];
-
-    for (unsigned i = 0; i < 3; i++) {
-        g_assert_true(writes(m, 0, cmb(m, 1)));
-        lab_pattern(probe_seed(), before, PROBE_SIZE);
-        qtest_bufwrite(m->qts, cmb(m, 1), before, PROBE_SIZE);
-
-        guest_pci_command(&target->pci, 0, PCI_COMMAND_MEMORY);
-        expect_state(m, 1, "unmapped");
-        expect_installed(m, 1, 0, 0, false);
-        g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_WRITE),
-                        ==, -ESTALE);
-        expect_fault(m, 0, QNVME_READ, cmb(m, 1));
-        g_assert_true(writes(m, 0, LAB_DATA));
-
-        guest_pci_command(&target->pci, PCI_COMMAND_MEMORY, 0);
-        qtest_bufread(m->qts, cmb(m, 1), after, PROBE_SIZE);
-        g_assert_cmpmem(after, PROBE_SIZE, before, PROBE_SIZE);
-        expect_state(m, 1, "mapped");
-        expect_installed(m, 1, 0, 0, true);
-        g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_WRITE),
-                        ==, 0);
-    }
-    g_assert_true(reads(m, 0, cmb(m, 1)));
-}
-
-/* VFIO takes a BAR's mapping away when INTx comes, and back some time later. */
-static void test_intx(void)
-{
-    g_autoptr(LabMachine) m = start(GROUP, "p2p-group=g0", "p2p-group=g0",
-                                    NULL);
-    g_autofree char *why = NULL;
-
-    g_assert_true(writes(m, 0, cmb(m, 1)));
-    qnvme_allow_intx(m->drive[1].nvme, true);
-    for (unsigned i = 0; !why; i++) {
-        g_assert_cmpuint(i, <, INTX_TRIES);
-        command(m, 1, QNVME_READ, 0, LAB_DATA);
-        g_usleep(INTX_WAIT_US);
-        why = grant_reason(m, 1, 0);
-    }
-    g_assert_nonnull(strstr(why, "INTx"));
-    g_assert_nonnull(strstr(why, "MSI"));
-    expect_state(m, 1, "hidden");
-    g_assert_cmpint(translate(m, 0, cmb(m, 1), PROBE_SIZE, P2P_VEC_WRITE), ==,
-                    -ESTALE);
-    expect_fault(m, 0, QNVME_READ, cmb(m, 1));
-
-    qnvme_allow_intx(m->drive[1].nvme, false);
-    for (unsigned i = 0; why; i++) {
-        g_assert_cmpuint(i, <, INTX_TRIES);
-        qtest_clock_step(m->qts, STEP_NS);
-        g_free(why);
-        why = grant_reason(m, 1, 0);
-    }
-    expect_state(m, 1, "mapped");
-    g_assert_true(writes(m, 0, cmb(m, 1)));
-    g_assert_true(reads(m, 0, cmb(m, 1)));
 }
 
 /* --- Policies and back ends ----------------------------------------------- */
@@ -509,9 +412,6 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/lab/view/share-none", test_share_none);
     qtest_add_func("p2p/lab/view/part-of-bar", test_part_of_bar);
     qtest_add_func("p2p/lab/view/read-only", test_read_only);
-    qtest_add_func("p2p/lab/window/move", test_move);
-    qtest_add_func("p2p/lab/window/decode-off", test_decode_off);
-    qtest_add_func("p2p/lab/window/intx", test_intx);
     qtest_add_func("p2p/lab/policy/require", test_require);
     qtest_add_func("p2p/lab/policy/require-iommufd", test_require_iommufd);
     qtest_add_func("p2p/lab/policy/auto-iommufd", test_auto_iommufd);
