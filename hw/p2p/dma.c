@@ -80,6 +80,16 @@ void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write)
         return p2p_map_fault(view, gpa, plen, is_write);
     }
     *plen = MIN(*plen, memory_region_size(mr) - addr);
+    switch (p2p_quiesce_admit(p2p_view_member(view), addr, *plen)) {
+    case P2P_ADMIT:
+        break;
+    case P2P_ADMIT_LATER:
+        *plen = 0;
+        return NULL;
+    case P2P_ADMIT_NEVER:
+        return p2p_map_fault(view, gpa, plen, is_write);
+    }
+    p2p_quiesce_hold();
     return p2p_bar_mapping_get(mapping, addr);
 }
 
@@ -99,7 +109,6 @@ static void p2p_dma_count(MemoryRegion *root, P2PBarMapping *mapping,
                           hwaddr accessed)
 {
     PCIDevice *dev = p2p_device_of_root(root);
-
     P2PMember *member = dev ? dev->p2p.member : NULL;
 
     /* It is a member for as long as it has buffers mapped. */
@@ -122,6 +131,9 @@ bool p2p_dma_unmap(MemoryRegion *root, void *ptr, hwaddr accessed)
     }
     p2p_dma_count(root, mapping, accessed);
     p2p_bar_mapping_put(mapping);
+    if (mapping != p2p_fault_mapping()) {
+        p2p_quiesce_release();
+    }
     return true;
 }
 

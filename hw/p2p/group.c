@@ -11,6 +11,7 @@
 #include "qemu/timer.h"
 #include "qom/object_interfaces.h"
 #include "hw/boards.h"
+#include "hw/vmstate-if.h"
 #include "hw/pci/pci_bus.h"
 #include "system/system.h"
 #include "hw/p2p/internal.h"
@@ -176,6 +177,9 @@ static void p2p_group_complete(UserCreatable *uc, Error **errp)
     if (!group->bounce) {
         return;
     }
+    if (!p2p_migration_begin(group, errp)) {
+        return;
+    }
     p2p_transfer_init();
     p2p_stats_init();
     QTAILQ_INSERT_TAIL(&p2p_groups, group, next);
@@ -264,6 +268,7 @@ static void p2p_group_unparent(Object *obj)
     if (group->listed) {
         QTAILQ_REMOVE(&p2p_groups, group, next);
         group->listed = false;
+        p2p_migration_end(group);
     }
 }
 
@@ -284,6 +289,12 @@ static void p2p_group_finalize(Object *obj)
     p2p_bounce_free(group->bounce);
 }
 
+/* Before its state in a stream. */
+static char *p2p_group_vmstate_id(VMStateIf *obj)
+{
+    return g_strdup(p2p_group_id(P2P_GROUP(obj)));
+}
+
 static void p2p_group_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
@@ -291,6 +302,7 @@ static void p2p_group_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
     oc->unparent = p2p_group_unparent;
     ucc->complete = p2p_group_complete;
     ucc->can_be_deleted = p2p_group_can_be_deleted;
+    VMSTATE_IF_CLASS(oc)->get_id = p2p_group_vmstate_id;
 
     object_class_property_add_enum(oc, "policy", "P2PPolicy",
                                    &P2PPolicy_lookup, p2p_group_get_policy,
@@ -318,6 +330,7 @@ static const TypeInfo p2p_group_info = {
     .class_init = p2p_group_class_init,
     .interfaces = (P2P_INTERFACES[]) {
         { TYPE_USER_CREATABLE },
+        { TYPE_VMSTATE_IF },
         { }
     },
 };

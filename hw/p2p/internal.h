@@ -50,6 +50,7 @@ typedef struct P2PBarWindow P2PBarWindow;
 typedef struct P2PBarMapping P2PBarMapping;
 typedef struct P2PBounce P2PBounce;
 typedef struct P2PPassthrough P2PPassthrough;
+typedef struct P2PSaved P2PSaved;
 
 /* --- group.c ----------------------------------------------------------- */
 
@@ -72,6 +73,7 @@ struct P2PGroup {
     P2PView *view;            /* of passthrough initiators; NULL: none */
     P2PMapSnapshot *snapshot; /* RCU; NULL: no member yet */
     QEMUTimer *event_timer;   /* tells what changed too soon; NULL: unused */
+    P2PSaved *saved;          /* for migration; owned */
     bool listed;              /* in p2p_groups */
     QTAILQ_ENTRY(P2PGroup) next;
 };
@@ -121,6 +123,8 @@ struct P2PMember {
     P2PView *view;        /* its own; NULL: passthrough, shares another */
     GPtrArray *windows;   /* of P2PBarWindow, owned */
     P2PCounts ended;      /* of its grants that are no more */
+    Error *no_migration;  /* blockers; NULL: none */
+    Error *no_cpr;
 };
 
 /* id or QOM path: how messages and the monitor name a device; owned by it. */
@@ -461,6 +465,48 @@ uint64_t p2p_view_faults(P2PView *view);
 typedef void P2PRamFn(MemoryRegion *mr, hwaddr gpa, hwaddr offset,
                       uint64_t size, bool readonly, void *opaque);
 void p2p_foreach_ram(P2PRamFn *fn, void *opaque);
+
+/* --- quiesce.c --------------------------------------------------------- */
+
+/* For the first group, and with the last. */
+void p2p_quiesce_begin(void);
+void p2p_quiesce_end(void);
+
+/* Whether no device model may get at a window: the machine is stopped. */
+bool p2p_quiesced(void);
+
+typedef enum P2PAdmission {
+    P2P_ADMIT,
+    P2P_ADMIT_LATER,    /* no pointer now, ask again when there is room */
+    P2P_ADMIT_NEVER,    /* the request fails */
+} P2PAdmission;
+
+/* What @member, which asks for @len bytes at @addr of a window, gets. */
+P2PAdmission p2p_quiesce_admit(P2PMember *member, hwaddr addr, hwaddr len);
+
+/* A request gets, and gives back, a pointer into a window.  Any thread. */
+void p2p_quiesce_hold(void);
+void p2p_quiesce_release(void);
+
+/* A device with a request that waits for the machine to run; or NULL. */
+PCIDevice *p2p_quiesce_waiting(void);
+void p2p_quiesce_forget(PCIDevice *dev);
+
+/* Devices take over a state that is being loaded. */
+void p2p_quiesce_set_loading(bool loading);
+
+/* --- migration.c ------------------------------------------------------- */
+
+/* For a group that is about to be in p2p_groups, or has been. */
+bool p2p_migration_begin(P2PGroup *group, Error **errp);
+void p2p_migration_end(P2PGroup *group);
+
+/* @member, which is realized, may be in the way of migration. */
+bool p2p_migration_join(P2PMember *member, Error **errp);
+void p2p_migration_leave(P2PMember *member);
+
+/* The machine is about to run, perhaps with a state that was loaded. */
+void p2p_migration_before_run(void);
 
 /* --- grant.c ----------------------------------------------------------- */
 

@@ -326,6 +326,7 @@ void p2p_device_leave(PCIDevice *dev)
         return;
     }
     trace_p2p_leave(p2p_device_name(dev));
+    p2p_migration_leave(member);
 
     for (guint i = 0; i < member->windows->len; i++) {
         p2p_iommu_revoke_window(g_ptr_array_index(member->windows, i));
@@ -524,7 +525,8 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
     }
     member->by_request = p2p_counts_requests(dev);
     if (!p2p_device_check_vhost(dev, errp) ||
-        !p2p_windows_create(member, dev->p2p.share, errp)) {
+        !p2p_windows_create(member, dev->p2p.share, errp) ||
+        !p2p_migration_join(member, errp)) {
         return;
     }
     member->realized = true;

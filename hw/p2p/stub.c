@@ -78,6 +78,11 @@ bool p2p_dma_unmap(MemoryRegion *root, void *ptr, hwaddr accessed)
     return false;
 }
 
+bool p2p_is_view(AddressSpace *as)
+{
+    return false;
+}
+
 uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
                           uint64_t size, uint64_t residual)
 {

@@ -11,6 +11,10 @@
  *
  * It has D3, and on PCI Express a function level reset.
  *
+ * It migrates, and notices what comes late: what is written into BAR 2 after
+ * the device was told to stop would not arrive on the other side, or only in
+ * part. Then it cannot be saved, and its property "late-writes" is true.
+ *
  * It moves data through its DMA address space, at most a page at a time:
  * write ADDR, LEN and a command, read the result.
  *
@@ -18,9 +22,11 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qemu/memfd.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
+#include "system/runstate.h"
 #include "hw/pci/pci_device.h"
 #include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
@@ -28,6 +34,9 @@
 #include "hw/p2p/testdev.h"
 
 #define P2P_TESTDEV_BUFFER 4096
+
+/* A BAR of more bytes does not migrate. */
+#define P2P_TESTDEV_MOVABLE (64 * MiB)
 
 enum {
     REG_ADDR = 0x00,    /* rw: DMA address */
@@ -43,6 +52,7 @@ struct P2PTestDev {
 
     /* Properties */
     uint64_t size;          /* of BARs 2 and 4 */
+    uint32_t movable;       /* the same, if it can migrate */
     char *file;             /* of BAR 2, read and written; NULL: its own */
     bool msix_hole;         /* the second page of BAR 2 is registers */
 
@@ -60,7 +70,113 @@ struct P2PTestDev {
     uint64_t len;
     uint64_t result;
     uint8_t buffer[P2P_TESTDEV_BUFFER];
+
+    VMChangeStateEntry *change;
+    bool stopped;
+    char *checksum;         /* of BAR 2 at the stop point */
+    bool late_writes;       /* it was another one when the device ran again */
 };
+
+/* --- Stop and go ------------------------------------------------------- */
+
+/* By the file, which a test may have truncated. */
+static char *p2p_testdev_checksum(P2PTestDev *dev)
+{
+    g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_MD5);
+    g_autofree uint8_t *part = g_malloc(1 * MiB);
+    off_t at = 0;
+    ssize_t got;
+
+    while (at < P2P_TESTDEV_MOVABLE &&
+           (got = pread(dev->fd, part, 1 * MiB, at)) > 0) {
+        g_checksum_update(checksum, part, got);
+        at += got;
+    }
+    return g_strdup(g_checksum_get_string(checksum));
+}
+
+static bool p2p_testdev_get_late_writes(Object *obj, Error **errp)
+{
+    P2PTestDev *dev = P2P_TESTDEV(obj);
+
+    if (dev->stopped && dev->checksum) {
+        g_autofree char *now = p2p_testdev_checksum(dev);
+
+        return dev->late_writes || !g_str_equal(now, dev->checksum);
+    }
+    return dev->late_writes;
+}
+
+static void p2p_testdev_change(P2PTestDev *dev, bool running)
+{
+    dev->late_writes = p2p_testdev_get_late_writes(OBJECT(dev), NULL);
+    g_clear_pointer(&dev->checksum, g_free);
+    dev->stopped = !running;
+    if (dev->stopped) {
+        dev->checksum = p2p_testdev_checksum(dev);
+    }
+}
+
+static void p2p_testdev_vm_change(void *opaque, bool running, RunState state)
+{
+    p2p_testdev_change(opaque, running);
+}
+
+static int p2p_testdev_pre_save(void *opaque)
+{
+    P2PTestDev *dev = opaque;
+
+    if (dev->size > P2P_TESTDEV_MOVABLE) {
+        error_report("p2p-testdev: BARs are too large to migrate");
+        return -EFBIG;
+    }
+    dev->movable = dev->size;
+    if (p2p_testdev_get_late_writes(opaque, NULL)) {
+        error_report("p2p-testdev: written to after it had stopped");
+        return -EIO;
+    }
+    return 0;
+}
+
+static int p2p_testdev_pre_load(void *opaque)
+{
+    P2PTestDev *dev = opaque;
+
+    dev->movable = MIN(dev->size, P2P_TESTDEV_MOVABLE);
+    return 0;
+}
+
+static int p2p_testdev_post_load(void *opaque, int version_id)
+{
+    P2PTestDev *dev = opaque;
+
+    if (dev->stopped) {
+        g_free(dev->checksum);
+        dev->checksum = p2p_testdev_checksum(dev);
+    }
+    return 0;
+}
+
+static const VMStateDescription p2p_testdev_vmsd = {
+    .name = "p2p-testdev",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .pre_save = p2p_testdev_pre_save,
+    .pre_load = p2p_testdev_pre_load,
+    .post_load = p2p_testdev_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_PCI_DEVICE(parent_obj, P2PTestDev),
+        VMSTATE_UINT64_EQUAL(size, P2PTestDev, "size= must be the same"),
+        VMSTATE_VBUFFER_UINT32(hva, P2PTestDev, 0, NULL, movable),
+        VMSTATE_UINT64(addr, P2PTestDev),
+        VMSTATE_UINT64(len, P2PTestDev),
+        VMSTATE_UINT64(result, P2PTestDev),
+        VMSTATE_BUFFER(buffer, P2PTestDev),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+/* --- Registers --------------------------------------------------------- */
 
 static void p2p_testdev_command(P2PTestDev *dev, uint64_t command)
 {
@@ -138,6 +254,8 @@ static void p2p_testdev_config_write(PCIDevice *pci, uint32_t addr,
         pcie_cap_flr_write_config(pci, addr, value, len);
     }
 }
+
+/* --- Life -------------------------------------------------------------- */
 
 static bool p2p_testdev_add_capabilities(PCIDevice *pci, Error **errp)
 {
@@ -227,11 +345,16 @@ static void p2p_testdev_realize(PCIDevice *pci, Error **errp)
                                errp)) {
         pci_register_bar(pci, 4, prefetch, &dev->bar4);
     }
+    dev->change = p2p_qdev_add_vm_change_state_handler(DEVICE(dev),
+                                                       p2p_testdev_vm_change,
+                                                       dev);
 }
 
 static void p2p_testdev_exit(PCIDevice *pci)
 {
     P2PTestDev *dev = P2P_TESTDEV(pci);
+
+    qemu_del_vm_change_state_handler(dev->change);
 
     /* RCU frees the region later; another device may come to the slot now. */
     vmstate_unregister_ram(&dev->bar4, DEVICE(dev));
@@ -268,6 +391,7 @@ static void p2p_testdev_finalize(Object *obj)
     if (dev->fd >= 0) {
         close(dev->fd);
     }
+    g_free(dev->checksum);
 }
 
 static const Property p2p_testdev_properties[] = {
@@ -287,6 +411,9 @@ static void p2p_testdev_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
     pc->vendor_id = PCI_VENDOR_ID_REDHAT;
     pc->device_id = PCI_DEVICE_ID_REDHAT_TEST;
     pc->class_id = PCI_CLASS_OTHERS;
+    dc->vmsd = &p2p_testdev_vmsd;
+    object_class_property_add_bool(oc, "late-writes",
+                                   p2p_testdev_get_late_writes, NULL);
     dc->desc = "Peer-to-peer DMA test device";
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     device_class_set_props(dc, p2p_testdev_properties);

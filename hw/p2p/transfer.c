@@ -550,7 +550,7 @@ p2p_transfer(BdrvChild *child, DeviceState *dev, int64_t offset,
     }
 
     state = p2p_transfer_state(&t);
-    if (state == P2P_MAPPING_LIVE) {
+    if (state == P2P_MAPPING_LIVE && !p2p_quiesced()) {
         path = p2p_transfer_path(&t);
         switch (path) {
         case P2P_DATA_PATH_DIRECT:

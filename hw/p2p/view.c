@@ -473,6 +473,11 @@ P2PView *p2p_view_from_root(MemoryRegion *mr)
     return mr->ops == &p2p_view_ops ? mr->opaque : NULL;
 }
 
+bool p2p_is_view(AddressSpace *as)
+{
+    return object_dynamic_cast(memory_region_owner(as->root), TYPE_P2P_VIEW);
+}
+
 bool p2p_views_exist(void)
 {
     return !QTAILQ_EMPTY(&p2p_views);

@@ -59,4 +59,10 @@ bool p2p_dma_unmap(MemoryRegion *root, void *ptr, hwaddr accessed);
 uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
                           uint64_t size, uint64_t residual);
 
+/*
+ * Whether it is a view: what VFIO maps of it are guest physical addresses, as
+ * without a guest's IOMMU.
+ */
+bool p2p_is_view(AddressSpace *as);
+
 #endif /* HW_P2P_HOOKS_H */
