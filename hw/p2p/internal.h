@@ -288,6 +288,9 @@ bool p2p_bar_mappings_init(Error **errp);
  */
 P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady);
 
+/* After a state was loaded: what could not be done for @mapping meanwhile. */
+void p2p_bar_mapping_settle(P2PBarMapping *mapping);
+
 /*
  * Take away what is behind the mapping, and the caller's reference.  When it
  * returns neither a thread, nor a drive of the host that QEMU drives itself,

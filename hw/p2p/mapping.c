@@ -13,6 +13,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/coroutine.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/memalign.h"
@@ -37,6 +38,7 @@ struct P2PBarMapping {
     P2PTraffic *traffic;    /* owned reference; the window's; or NULL */
     /* Only if QEMU's NVMe driver may have it: it maps all RAM blocks. */
     bool has_region;
+    bool region_later;      /* if it lives until then */
     MemoryRegion region;
     uint8_t *hva;
     size_t size;
@@ -226,6 +228,15 @@ static P2PBarMapping *p2p_bar_mapping_create(P2PGroup *group, void *hva,
     return mapping;
 }
 
+/* Not RAM, so that nobody takes it for the machine's. */
+static void p2p_bar_mapping_add_region(P2PBarMapping *mapping)
+{
+    memory_region_init_ram_device_ptr(&mapping->region, OBJECT(mapping),
+                                      "p2p-bar-mapping", mapping->size,
+                                      mapping->hva);
+    mapping->has_region = true;
+}
+
 static void *p2p_map_file(P2PBarWindow *window, int fd, off_t start)
 {
     int prot = PROT_READ | (window->access == P2P_ACCESS_RW ? PROT_WRITE : 0);
@@ -271,11 +282,11 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
     mapping->file = file;
     if (file && steady && window->access == P2P_ACCESS_RW &&
         p2p_direct_room(window->size)) {
-        /* Not RAM, so that nobody takes it for the machine's. */
-        memory_region_init_ram_device_ptr(&mapping->region, OBJECT(mapping),
-                                          "p2p-bar-mapping", mapping->size,
-                                          hva);
-        mapping->has_region = true;
+        /* Drives are told of it, but not by who loads a state. */
+        mapping->region_later = qemu_in_coroutine();
+        if (!mapping->region_later) {
+            p2p_bar_mapping_add_region(mapping);
+        }
     }
     if (!file) {
         mapping->peek = p2p_peek_new(dev->io_regions[window->bar].memory,
@@ -284,6 +295,15 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
     trace_p2p_mapping_new(p2p_device_name(dev), window->bar, window->offset,
                           hva, window->size, file);
     return mapping;
+}
+
+void p2p_bar_mapping_settle(P2PBarMapping *mapping)
+{
+    if (mapping->region_later &&
+        p2p_bar_mapping_state(mapping) == P2P_MAPPING_LIVE) {
+        mapping->region_later = false;
+        p2p_bar_mapping_add_region(mapping);
+    }
 }
 
 P2PBarMapping *p2p_fault_mapping(void)

@@ -9,12 +9,16 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "block/aio.h"
 #include "migration/blocker.h"
 #include "migration/qemu-file-types.h"
 #include "migration/register.h"
 #include "migration/vmstate.h"
 #include "qapi/error.h"
+#include "qemu/coroutine.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/range.h"
 #include "system/runstate.h"
 #include "hw/p2p/internal.h"
 #include "trace.h"
@@ -178,6 +182,28 @@ static bool p2p_saved_check_window(P2PSavedMember *m, const P2PSavedWindow *w,
     return false;
 }
 
+static bool p2p_saved_check_windows(P2PSavedMember *m, Error **errp)
+{
+    for (int i = 0; i < m->n_windows; i++) {
+        const P2PSavedWindow *a = &m->windows[i];
+
+        if (!p2p_saved_check_window(m, a, errp)) {
+            return false;
+        }
+        for (int j = 0; j < i; j++) {
+            const P2PSavedWindow *b = &m->windows[j];
+
+            if (a->bar == b->bar &&
+                ranges_overlap(a->offset, a->size, b->offset, b->size)) {
+                error_setg(errp, "windows of BAR %u of %s overlap", a->bar,
+                           m->name);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* Both sides have the same members, and each window could be one. */
 static bool p2p_saved_check(P2PSaved *saved, Error **errp)
 {
@@ -202,10 +228,8 @@ static bool p2p_saved_check(P2PSaved *saved, Error **errp)
                        m->initiate ? "on" : "off");
             return false;
         }
-        for (int j = 0; j < m->n_windows; j++) {
-            if (!p2p_saved_check_window(m, &m->windows[j], errp)) {
-                return false;
-            }
+        if (!p2p_saved_check_windows(m, errp)) {
+            return false;
         }
     }
     P2P_FOREACH_MEMBER(member, saved->group) {
@@ -374,11 +398,42 @@ static bool p2p_saved_apply(P2PSaved *saved, Error **errp)
     return p2p_saved_check_grants(saved, false, errp);
 }
 
+typedef struct P2PApply {
+    P2PSaved *saved;
+    Error **errp;
+    bool ok;
+    Coroutine *co;
+} P2PApply;
+
+static void p2p_saved_apply_bh(void *opaque)
+{
+    P2PApply *apply = opaque;
+
+    apply->ok = p2p_saved_apply(apply->saved, apply->errp);
+    aio_co_wake(apply->co);
+}
+
+/* Drives are told of mappings that come and go, and not by a coroutine. */
+static bool coroutine_mixed_fn p2p_saved_apply_mixed(P2PSaved *saved,
+                                                     Error **errp)
+{
+    P2PApply apply = { .saved = saved, .errp = errp };
+
+    if (!qemu_in_coroutine()) {
+        return p2p_saved_apply(saved, errp);
+    }
+    apply.co = qemu_coroutine_self();
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_saved_apply_bh,
+                            &apply);
+    qemu_coroutine_yield();
+    return apply.ok;
+}
+
 static bool p2p_saved_post_load(void *opaque, int version_id, Error **errp)
 {
     P2PSaved *saved = opaque;
     ERRP_GUARD();
-    bool ok = p2p_saved_apply(saved, errp);
+    bool ok = p2p_saved_apply_mixed(saved, errp);
 
     trace_p2p_load(p2p_group_id(saved->group), saved->n_members, ok);
     if (!ok) {
@@ -523,6 +578,17 @@ static const SaveVMHandlers p2p_load_handlers = {
     .load_cleanup = p2p_load_cleanup,
 };
 
+static void p2p_member_settle(P2PMember *member)
+{
+    for (guint i = 0; i < member->windows->len; i++) {
+        P2PBarWindow *window = g_ptr_array_index(member->windows, i);
+
+        if (window->mapping) {
+            p2p_bar_mapping_settle(window->mapping);
+        }
+    }
+}
+
 /* Too late to say no: the machine stops again. */
 void p2p_migration_before_run(void)
 {
@@ -531,7 +597,11 @@ void p2p_migration_before_run(void)
     p2p_quiesce_set_loading(false);
     QTAILQ_FOREACH(group, &p2p_groups, next) {
         Error *err = NULL;
+        P2PMember *member;
 
+        P2P_FOREACH_MEMBER(member, group) {
+            p2p_member_settle(member);
+        }
         if (!group->saved->pending) {
             continue;
         }

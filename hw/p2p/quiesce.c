@@ -22,9 +22,11 @@
  */
 #include "qemu/osdep.h"
 #include "block/aio.h"
+#include "block/aio-wait.h"
 #include "block/block.h"
 #include "hw/pci/pci_ids.h"
 #include "qemu/main-loop.h"
+#include "system/iothread.h"
 #include "system/runstate.h"
 #include "hw/p2p/internal.h"
 #include "trace.h"
@@ -190,9 +192,32 @@ static void p2p_drained_end(void)
     }
 }
 
-/* What device models have put off until the main loop comes round. */
+static void p2p_nothing(void *opaque)
+{
+    /* Only that it is called matters. */
+}
+
+static int p2p_iothread_round(Object *obj, void *opaque)
+{
+    IOThread *iothread = (IOThread *)object_dynamic_cast(obj, TYPE_IOTHREAD);
+
+    if (iothread) {
+        aio_wait_bh_oneshot(iothread_get_aio_context(iothread), p2p_nothing,
+                            NULL);
+    }
+    return 0;
+}
+
+/*
+ * What device models have put off until their thread's loop comes round, and
+ * what they have been told to look at: a virtio device that finds a CPU's
+ * notification when it stops would take requests out of its rings then. A
+ * thread has been all the way round when it gets to the second call.
+ */
 static void p2p_run_pending(void)
 {
+    object_child_foreach(object_get_objects_root(), p2p_iothread_round, NULL);
+    object_child_foreach(object_get_objects_root(), p2p_iothread_round, NULL);
     for (unsigned i = 0; i < P2P_PENDING_MAX &&
                          aio_poll(qemu_get_aio_context(), false); i++) {
         /* nothing else to do */
@@ -260,18 +285,13 @@ static void p2p_last_change(void *opaque, bool running, RunState state)
     }
 }
 
-static void p2p_wake(void *opaque)
-{
-    /* Only the call that brings it here matters. */
-}
-
 void p2p_quiesce_begin(void)
 {
     if (p2p_groups_listed++) {
         return;
     }
     if (!p2p_wake_bh) {
-        p2p_wake_bh = qemu_bh_new(p2p_wake, NULL);
+        p2p_wake_bh = qemu_bh_new(p2p_nothing, NULL);
     }
     p2p_first_to_stop = p2p_add_vm_change_state_handler(
         p2p_first_change, p2p_first_prepare, P2P_PRIORITY_FIRST_TO_STOP);

@@ -119,6 +119,14 @@ int drive_ahci_command(Drive *drive, uint8_t command, bool write,
     return drive_wait(drive, 0);
 }
 
+static void ahci_move(Drive *drive)
+{
+    AhciDrive *d = container_of(drive, AhciDrive, drive);
+
+    d->ahci.parent = drive->qos;
+    d->ahci.dev->bus = drive->qos->pcibus;
+}
+
 static void ahci_end(Drive *drive)
 {
     AhciDrive *d = container_of(drive, AhciDrive, drive);
@@ -136,5 +144,6 @@ const DriveKind drive_ahci = {
     .start = ahci_start,
     .submit = ahci_submit,
     .poll = ahci_poll,
+    .move = ahci_move,
     .end = ahci_end,
 };

@@ -119,6 +119,17 @@ bool drive_virtio_ended(Drive *drive, unsigned tag)
     return d->done[tag];
 }
 
+void drive_virtio_seen(Drive *drive)
+{
+    VirtioDrive *d = container_of(drive, VirtioDrive, drive);
+
+    for (unsigned i = 0; i < d->n_queues; i++) {
+        const struct vring_used *used = drive_ram(drive, d->queue[i]->used);
+
+        d->queue[i]->last_used_idx = le16_to_cpu(used->idx);
+    }
+}
+
 /* --- virtio-blk -------------------------------------------------------- */
 
 static void blk_submit(Drive *drive, unsigned tag, DriveOp op,
@@ -293,6 +304,12 @@ static bool virtio_needs_reset(Drive *drive)
     return vdev->bus->get_status(vdev) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
+static void virtio_move(Drive *drive)
+{
+    container_of(drive, VirtioDrive, drive)->device->pdev->bus =
+        drive->qos->pcibus;
+}
+
 static void virtio_end(Drive *drive)
 {
     VirtioDrive *d = container_of(drive, VirtioDrive, drive);
@@ -315,6 +332,7 @@ static void virtio_end(Drive *drive)
     .submit = type##_submit,            \
     .poll = type##_poll,                \
     .needs_reset = virtio_needs_reset,  \
+    .move = virtio_move,                \
     .end = virtio_end
 
 const DriveKind drive_virtio_blk = {

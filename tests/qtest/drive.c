@@ -16,6 +16,13 @@ void drive_end(Drive *drive)
     drive->kind->end(drive);
 }
 
+void drive_move(Drive *drive, QOSState *qos, const SharedRam *ram)
+{
+    drive->qos = qos;
+    drive->ram = ram;
+    drive->kind->move(drive);
+}
+
 void drive_submit(Drive *drive, unsigned tag, DriveOp op, uint64_t offset,
                   const P2PBusVec *vec, size_t n)
 {

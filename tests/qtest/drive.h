@@ -58,6 +58,9 @@ struct DriveKind {
     /* Whether it has given up, and only a reset helps; NULL: never does */
     bool (*needs_reset)(Drive *drive);
 
+    /* drive_move(), what it does not do itself; NULL: it cannot */
+    void (*move)(Drive *drive);
+
     void (*end)(Drive *drive);
 };
 
@@ -96,6 +99,9 @@ void drive_virtio_place(Drive *drive, DriveVirtioPart part, uint64_t gpa);
 void drive_virtio_repeat(Drive *drive, unsigned tag);
 bool drive_virtio_ended(Drive *drive, unsigned tag);
 
+/* drive_virtio_seen: what the device has given back so far was seen long ago. */
+void drive_virtio_seen(Drive *drive);
+
 /*
  * drive_scsi_inquiry, drive_ahci_command: what goes through the device model's
  * own hands.  @vec: one entry.  Return as drive_wait().
@@ -107,6 +113,9 @@ int drive_ahci_command(Drive *drive, uint8_t command, bool write,
 /* drive_start: once the machine runs; to be freed with drive_end(). */
 Drive *drive_start(const DriveKind *kind, QOSState *qos, const SharedRam *ram);
 void drive_end(Drive *drive);
+
+/* drive_move: the device, and memory, have come to another machine. */
+void drive_move(Drive *drive, QOSState *qos, const SharedRam *ram);
 
 /*
  * drive_submit: begin to read or write.

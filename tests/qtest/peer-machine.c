@@ -37,8 +37,9 @@ void peer_machine_place(PeerMachine *m)
     guest_pci_command(&m->target, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
 }
 
-PeerMachine *peer_machine_new(const char *machine, const DriveKind *kind,
-                              const char *group, const char *options)
+static PeerMachine *machine_start(const char *machine, const DriveKind *kind,
+                                  const char *group, const char *target,
+                                  const char *options)
 {
     PeerMachine *m = g_new0(PeerMachine, 1);
     g_autofree char *ram = NULL;
@@ -51,19 +52,45 @@ PeerMachine *peer_machine_new(const char *machine, const DriveKind *kind,
     m->qos = qtest_pc_boot("-machine %s,memory-backend=ram %s -nodefaults "
                            "-object p2p-group,id=g0%s "
                            "-device p2p-testdev,id=t0,addr=%u,size=%" PRIu64
-                           ",file=%s,p2p-group=g0,p2p-share=bar2+bar4 %s %s",
+                           ",file=%s,p2p-group=g0,%s %s %s",
                            machine, ram, group, PEER_SLOT, (uint64_t)PEER_SIZE,
-                           file, options, kind->options);
+                           file, target, options, kind->options);
     m->qts = m->qos->qts;
     m->target = (GuestPci) { .qts = m->qts, .devfn = PEER_SLOT << 3 };
+    return m;
+}
+
+PeerMachine *peer_machine_new(const char *machine, const DriveKind *kind,
+                              const char *group, const char *options)
+{
+    PeerMachine *m = machine_start(machine, kind, group,
+                                   "p2p-share=bar2+bar4", options);
+
     peer_machine_place(m);
     m->drive = drive_start(kind, m->qos, &m->ram);
     return m;
 }
 
+PeerMachine *peer_machine_incoming(const char *machine, const DriveKind *kind,
+                                   const char *group, const char *target,
+                                   const char *options)
+{
+    g_autofree char *incoming = g_strdup_printf("-incoming defer %s", options);
+
+    return machine_start(machine, kind, group, target, incoming);
+}
+
+void peer_machine_move(PeerMachine *from, PeerMachine *to)
+{
+    to->drive = g_steal_pointer(&from->drive);
+    drive_move(to->drive, to->qos, &to->ram);
+}
+
 void peer_machine_end(PeerMachine *m)
 {
-    drive_end(m->drive);
+    if (m->drive) {
+        drive_end(m->drive);
+    }
     qtest_shutdown(m->qos);
     shared_ram_free(&m->ram);
     qemu_memfd_free(m->bar2, PEER_SIZE, m->fd);

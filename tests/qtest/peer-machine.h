@@ -43,6 +43,19 @@ PeerMachine *peer_machine_new(const char *machine, const DriveKind *kind,
                               const char *group, const char *options);
 void peer_machine_end(PeerMachine *m);
 
+/*
+ * peer_machine_incoming: one that waits for the state of such a machine
+ * (-incoming defer).  It has no drive before peer_machine_move().
+ *
+ * @target: properties of the target, as p2p-share=bar2+bar4
+ */
+PeerMachine *peer_machine_incoming(const char *machine, const DriveKind *kind,
+                                   const char *group, const char *target,
+                                   const char *options);
+
+/* peer_machine_move: from now on the guest's driver is on the other machine. */
+void peer_machine_move(PeerMachine *from, PeerMachine *to);
+
 /* peer_machine_place: the target's BARs get their addresses, and decode. */
 void peer_machine_place(PeerMachine *m);
 
