@@ -344,8 +344,9 @@ static bool p2p_saved_check_grants(P2PSaved *saved, bool final, Error **errp)
             P2PSavedMember *initiator = &saved->members[from];
             P2PGrant *grant;
 
+            /* That a device reaches itself is no business of the group. */
             if (!(w->installed & 1ULL << from) || from >= saved->n_members ||
-                !window) {
+                from == i || !window) {
                 continue;
             }
             grant = &window->grants[initiator->member->index];

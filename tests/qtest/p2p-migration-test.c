@@ -267,16 +267,17 @@ typedef struct Bench {
 } Bench;
 
 static void bench_start(Bench *b, const DriveKind *kind, const char *image,
-                        const char *group)
+                        const char *more)
 {
     g_autofree uint8_t *disk = g_malloc(DISK_SIZE);
-    g_autofree char *why = NULL;
+    g_autofree char *why = NULL, *options = NULL;
 
     fill(disk, DISK_SIZE);
     b->image = image_new(image_kind(image), disk, DISK_SIZE, &why);
     g_assert_cmpstr(why, ==, NULL);
     b->options = image_options(b->image);
-    b->m = peer_machine_new("q35", kind, group, b->options);
+    options = g_strconcat(b->options, more, NULL);
+    b->m = peer_machine_new("q35", kind, "", options);
     traffic_init(&b->t, b->m, disk);
     traffic_send_all(&b->t, b->m);
 }
@@ -297,7 +298,7 @@ static void test_traffic(const void *opaque)
     PeerMachine *to;
     Bench b;
 
-    bench_start(&b, kind, "raw-throttled", "");
+    bench_start(&b, kind, "raw-throttled", NULL);
     to = peer_machine_incoming("q35", kind, "", TARGET, b.options);
     throttle(b.m);
     send_throttled(&b.t, b.m);
@@ -336,7 +337,7 @@ static void test_unfinished(void)
     kind.options = "-device virtio-blk-pci,drive=disk,id=drive0,addr=7,"
                    "disable-legacy=on,iommu_platform=on,p2p-group=g0,"
                    "rerror=stop";
-    bench_start(&b, &kind, "raw", "");
+    bench_start(&b, &kind, "raw", NULL);
     to = peer_machine_incoming("q35", &kind, "", TARGET, b.options);
     traffic_wait_all(&b.t, b.m);
     peer_machine_end(b.m);
@@ -409,7 +410,7 @@ static void test_windows(void)
     PeerMachine *to;
     Bench b;
 
-    bench_start(&b, &drive_virtio_blk, "raw", "");
+    bench_start(&b, &drive_virtio_blk, "raw", NULL);
     to = peer_machine_incoming("q35", &drive_virtio_blk, "", TARGET,
                                b.options);
     traffic_wait_all(&b.t, b.m);
@@ -453,8 +454,9 @@ typedef struct Unlike {
 #define DRIVE "-device virtio-blk-pci,drive=disk,id=drive0,addr=7," \
               "disable-legacy=on,iommu_platform=on"
 /* Memory at the address of BAR 2 hides it. */
-#define HIDE "-m slots=1,maxmem=256G -object memory-backend-ram,id=dimm," \
-             "size=128M -device pc-dimm,memdev=dimm,addr=0x1000000000 "
+#define SLOTS "-m slots=1,maxmem=256G "
+static const char hide[] = SLOTS "-object memory-backend-ram,id=dimm,"
+    "size=128M -device pc-dimm,memdev=dimm,addr=0x1000000000 ";
 
 static const Unlike unlike[] = {
     { "share-none", "", "p2p-share=none", .goes_on = true },
@@ -465,8 +467,8 @@ static const Unlike unlike[] = {
     { "hole", "", "msix-hole=on,p2p-share=bar2", .goes_on = true },
     { "hole-require", ",policy=require", "msix-hole=on,p2p-share=bar2",
       .words = { "g0", "policy=require", "BAR 2 of t0", "no CPU mapping" } },
-    { "hidden", "", TARGET, .options = HIDE, .goes_on = true },
-    { "hidden-require", ",policy=require", TARGET, .options = HIDE,
+    { "hidden", "", TARGET, .options = hide, .goes_on = true },
+    { "hidden-require", ",policy=require", TARGET, .options = hide,
       .words = { "g0", "policy=require", "drive0 cannot reach BAR 2 of t0",
                  "not visible", "policy=auto" } },
     { "initiate", "", TARGET, .drive = DRIVE ",p2p-group=g0,p2p-initiate=off ",
@@ -485,7 +487,8 @@ static void test_unlike(const void *opaque)
     PeerMachine *to;
     Bench b;
 
-    bench_start(&b, &drive_virtio_blk, "raw-throttled", "");
+    bench_start(&b, &drive_virtio_blk, "raw-throttled",
+                u->options == hide ? SLOTS : NULL);
     options = g_strconcat(b.options, u->options, NULL);
     kind.options = u->drive ?: kind.options;
     to = peer_machine_incoming("q35", &kind, u->group, u->target, options);
@@ -529,7 +532,7 @@ static void test_cancel(void)
     PeerMachine *to;
     Bench b;
 
-    bench_start(&b, &drive_virtio_blk_iothread, "raw-throttled", "");
+    bench_start(&b, &drive_virtio_blk_iothread, "raw-throttled", NULL);
     to = peer_machine_incoming("q35", &drive_virtio_blk_iothread, "", TARGET,
                                b.options);
     throttle(b.m);
@@ -566,7 +569,7 @@ static void test_stop(const void *opaque)
 {
     Bench b;
 
-    bench_start(&b, opaque, "raw-throttled", "");
+    bench_start(&b, opaque, "raw-throttled", NULL);
     traffic_wait_all(&b.t, b.m);
     for (unsigned i = 0; i < STOPS; i++) {
         if (i == STOPS / 2) {
@@ -594,7 +597,7 @@ static void test_gate(const void *opaque)
     g_autofree char *uri = g_strdup_printf("file:%s", file);
     Bench b;
 
-    bench_start(&b, kind, "raw", "");
+    bench_start(&b, kind, "raw", NULL);
     traffic_wait_all(&b.t, b.m);
     for (DriveOp op = DRIVE_READ; op <= DRIVE_WRITE; op++) {
         stop(b.m);
@@ -637,7 +640,7 @@ static void test_snapshot(const void *opaque)
     const DriveKind *kind = opaque;
     Bench b;
 
-    bench_start(&b, kind, "qcow2", "");
+    bench_start(&b, kind, "qcow2", NULL);
     share_no_more(b.m, 4);
     traffic_wait_all(&b.t, b.m);
     traffic_send_all(&b.t, b.m);
@@ -745,7 +748,7 @@ static void test_forged(void)
     gsize len;
     Bench b;
 
-    bench_start(&b, &drive_virtio_blk, "raw", "");
+    bench_start(&b, &drive_virtio_blk, "raw", NULL);
     traffic_wait_all(&b.t, b.m);
     migrate_to(b.m, uri);
     expect_end(b.m, "completed");

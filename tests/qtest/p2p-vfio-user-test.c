@@ -731,6 +731,51 @@ static void test_hotplug(void)
     machine_end(&m);
 }
 
+/* --- Migration --------------------------------------------------------- */
+
+/* The state of the device would be lost. */
+static void test_blocker(void)
+{
+    Machine m = machine_new("-machine pc,memory-backend=ram "
+                            "-object p2p-group,id=g0", MEMBER, NULL, NULL);
+    const char *desc;
+    QDict *error;
+
+    error = qtest_qmp_assert_failure_ref(m.qts, "{ 'execute': 'migrate', "
+        "'arguments': { 'uri': 'exec:cat > /dev/null' } }");
+    desc = qdict_get_str(error, "desc");
+    g_assert_nonnull(strstr(desc, "v0: the state of a vfio-user device"));
+    g_assert_nonnull(strstr(desc, "unplug it"));
+    qobject_unref(error);
+    expect_memory(&m, BAR2(0));
+
+    qtest_qmp_device_del_send(m.qts, "v0");
+    qtest_outl(m.qts, 0xae08, 1u << SLOT(0)); /* PIIX4: the guest's part */
+    qtest_qmp_eventwait(m.qts, "DEVICE_DELETED");
+    server_end(&m.server[0], 0);
+    qtest_qmp_assert_success(m.qts, "{ 'execute': 'migrate', 'arguments': "
+                             "{ 'uri': 'exec:cat > /dev/null' } }");
+    machine_end(&m);
+}
+
+static void test_only_migratable(void)
+{
+    Machine m = machine_new("-machine pc,memory-backend=ram "
+                            "-object p2p-group,id=g0 -only-migratable",
+                            NULL, NULL, NULL);
+    g_autoptr(QDict) reply = plug(&m, 0, MEMBER, false);
+    const char *desc;
+
+    g_assert_true(qdict_haskey(reply, "error"));
+    desc = qdict_get_str(qdict_get_qdict(reply, "error"), "desc");
+    g_test_message("%s", desc);
+    g_assert_nonnull(strstr(desc, "--only-migratable"));
+    g_assert_nonnull(strstr(desc, "v0: the state of a vfio-user device"));
+    g_assert_null(p2p_monitor_member(m.qts, "v0"));
+    server_end(&m.server[0], 0);
+    machine_end(&m);
+}
+
 typedef struct Refusal {
     const char *properties;
     bool intx;
@@ -822,6 +867,8 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/vfio-user/server-refuses", test_server_refuses);
     qtest_add_func("p2p/vfio-user/device-model", test_device_model);
     qtest_add_func("p2p/vfio-user/hotplug", test_hotplug);
+    qtest_add_func("p2p/vfio-user/blocker", test_blocker);
+    qtest_add_func("p2p/vfio-user/only-migratable", test_only_migratable);
     qtest_add_func("p2p/vfio-user/refusals", test_refusals);
     qtest_add_func("p2p/vfio-user/intx", test_intx);
     ret = g_test_run();
