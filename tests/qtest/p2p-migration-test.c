@@ -448,7 +448,7 @@ typedef struct Unlike {
     const char *options;    /* of the machine; or NULL */
     const char *drive;      /* the device; or NULL: as here */
     bool goes_on;
-    const char *words[5];   /* of the error */
+    const char *words[6];   /* of the error; NULL at the end */
 } Unlike;
 
 #define DRIVE "-device virtio-blk-pci,drive=disk,id=drive0,addr=7," \
