@@ -119,10 +119,11 @@ bool drive_virtio_ended(Drive *drive, unsigned tag)
     return d->done[tag];
 }
 
-void drive_virtio_seen(Drive *drive)
+void drive_virtio_loaded(Drive *drive)
 {
     VirtioDrive *d = container_of(drive, VirtioDrive, drive);
 
+    memset(d->done, 0, sizeof(d->done));
     for (unsigned i = 0; i < d->n_queues; i++) {
         const struct vring_used *used = drive_ram(drive, d->queue[i]->used);
 

@@ -99,8 +99,11 @@ void drive_virtio_place(Drive *drive, DriveVirtioPart part, uint64_t gpa);
 void drive_virtio_repeat(Drive *drive, unsigned tag);
 bool drive_virtio_ended(Drive *drive, unsigned tag);
 
-/* drive_virtio_seen: what the device has given back so far was seen long ago. */
-void drive_virtio_seen(Drive *drive);
+/*
+ * drive_virtio_loaded: memory is as it was at another time; what the device had
+ * given back by then was seen, and nothing else was.
+ */
+void drive_virtio_loaded(Drive *drive);
 
 /*
  * drive_scsi_inquiry, drive_ahci_command: what goes through the device model's

@@ -325,49 +325,105 @@ static void test_traffic(const void *opaque)
     bench_end(&b);
 }
 
-/* A request that waits for a drive that failed goes along and is done there. */
-static void test_unfinished(void)
+/* A drive whose first read of the second piece fails, which stops the machine */
+static const DriveKind *failing_drive(void)
 {
-    DriveKind kind = drive_virtio_blk;
-    P2PBusVec vec = { .addr = { PEER_BAR2 + PIECE }, .len = PIECE };
-    g_autofree char *options = NULL;
-    PeerMachine *to;
-    Bench b;
+    static DriveKind kind;
 
+    kind = drive_virtio_blk;
     kind.options = "-device virtio-blk-pci,drive=disk,id=drive0,addr=7,"
                    "disable-legacy=on,iommu_platform=on,p2p-group=g0,"
                    "rerror=stop";
-    bench_start(&b, &kind, "raw", NULL);
-    to = peer_machine_incoming("q35", &kind, "", TARGET, b.options);
-    traffic_wait_all(&b.t, b.m);
-    peer_machine_end(b.m);
+    return &kind;
+}
 
+static void start_failing(Bench *b, const char *image)
+{
+    g_autofree char *options = NULL;
+    P2PBusVec vec = { .addr = { PEER_BAR2 + PIECE }, .len = PIECE };
+
+    bench_start(b, failing_drive(), image, NULL);
+    traffic_wait_all(&b->t, b->m);
+    peer_machine_end(b->m);
     options = g_strdup_printf("-blockdev driver=blkdebug,node-name=disk,"
-                              "image.driver=file,image.filename=%s,"
+                              "image.driver=%s,image.file.driver=file,"
+                              "image.file.filename=%s,"
                               "inject-error.0.event=none,"
                               "inject-error.0.iotype=read,"
                               "inject-error.0.errno=5,"
                               "inject-error.0.once=on,"
-                              "inject-error.0.sector=%u ", b.image->file,
+                              "inject-error.0.sector=%u ", image,
+                              b->image->file,
                               (unsigned)(PIECE / DRIVE_BLOCK));
-    b.m = peer_machine_new("q35", &kind, "", options);
-    memcpy(b.m->bar2, b.t.bar2, PEER_SIZE);
-    drive_submit(b.m->drive, 0, DRIVE_READ, PIECE, &vec, 1);
-    qtest_qmp_eventwait(b.m->qts, "STOP");
+    b->m = peer_machine_new("q35", failing_drive(), "", options);
+    memcpy(b->m->bar2, b->t.bar2, PEER_SIZE);
+    drive_submit(b->m->drive, 0, DRIVE_READ, PIECE, &vec, 1);
+    qtest_qmp_eventwait(b->m->qts, "BLOCK_IO_ERROR");
+    qtest_qmp_eventwait(b->m->qts, "STOP");
+}
 
+/*
+ * The request that failed, which is done again when the machine goes on; it
+ * fails once more if the drive was opened anew.
+ */
+static void finish(Bench *b, PeerMachine *m, bool again)
+{
+    check_bar2(&b->t, m);
+    g_assert_cmpint(drive_poll(m->drive, 0), ==, -EAGAIN);
+    cont(m);
+    if (again) {
+        qtest_qmp_eventwait(m->qts, "BLOCK_IO_ERROR");
+        while (is_running(m->qts)) {
+            g_usleep(1000);
+        }
+        cont(m);
+    }
+    g_assert_cmpint(drive_wait(m->drive, 0), ==, 0);
+    memcpy(b->t.bar2 + PIECE, b->t.disk + PIECE, PIECE);
+    check_bar2(&b->t, m);
+}
+
+/* A request that waits for a drive that failed goes along and is done there. */
+static void test_unfinished(void)
+{
+    PeerMachine *to;
+    Bench b;
+
+    start_failing(&b, "raw");
+    to = peer_machine_incoming("q35", failing_drive(), "", TARGET, b.options);
     go_over(b.m, to);
     expect_end(b.m, "completed");
     expect_end(to, "completed");
     peer_machine_move(b.m, to);
     peer_machine_end(b.m);
-    check_bar2(&b.t, to);
-    g_assert_cmpint(drive_poll(to->drive, 0), ==, -EAGAIN);
-
-    cont(to);
-    g_assert_cmpint(drive_wait(to->drive, 0), ==, 0);
-    memcpy(b.t.bar2 + PIECE, b.t.disk + PIECE, PIECE);
-    check_bar2(&b.t, to);
+    finish(&b, to, false);
     peer_machine_end(to);
+    bench_end(&b);
+}
+
+static void hmp(PeerMachine *m, const char *command)
+{
+    g_autofree char *reply = qtest_hmp(m->qts, "%s", command);
+
+    g_assert_cmpstr(reply, ==, "");
+}
+
+/* So it is with a snapshot, into a machine that has stopped. */
+static void test_unfinished_snapshot(void)
+{
+    g_autofree uint8_t *before = NULL;
+    Bench b;
+
+    start_failing(&b, "qcow2");
+    hmp(b.m, "savevm s0");
+    before = g_memdup2(b.t.bar2, PEER_SIZE);
+    finish(&b, b.m, false);
+    stop(b.m);
+    hmp(b.m, "loadvm s0");
+    memcpy(b.t.bar2, before, PEER_SIZE);
+    drive_virtio_loaded(b.m->drive);
+    finish(&b, b.m, true);
+    peer_machine_end(b.m);
     bench_end(&b);
 }
 
@@ -628,13 +684,6 @@ static void test_gate(const void *opaque)
 
 /* --- Snapshots --------------------------------------------------------- */
 
-static void hmp(PeerMachine *m, const char *command)
-{
-    g_autofree char *reply = qtest_hmp(m->qts, "%s", command);
-
-    g_assert_cmpstr(reply, ==, "");
-}
-
 static void test_snapshot(const void *opaque)
 {
     const DriveKind *kind = opaque;
@@ -675,7 +724,7 @@ static void test_snapshot(const void *opaque)
         b.t.disk = then.disk;
         b.t.bar2 = then.bar2;
         check_bar2(&b.t, b.m);
-        drive_virtio_seen(b.m->drive);
+        drive_virtio_loaded(b.m->drive);
     }
     traffic_send_all(&b.t, b.m);
     traffic_wait_all(&b.t, b.m);
@@ -830,6 +879,8 @@ int main(int argc, char **argv)
         qtest_add_data_func(path, movable[i], test_traffic);
     }
     qtest_add_func("p2p/migration/unfinished", test_unfinished);
+    qtest_add_func("p2p/migration/unfinished-snapshot",
+                   test_unfinished_snapshot);
     qtest_add_func("p2p/migration/windows", test_windows);
     for (unsigned i = 0; i < ARRAY_SIZE(unlike); i++) {
         g_autofree char *path = g_strdup_printf("p2p/migration/unlike/%s",
