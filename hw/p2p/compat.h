@@ -16,11 +16,9 @@
 #define p2p_enable_lockless_io(mr) memory_region_enable_lockless_io(mr)
 #define P2P_CLASS_DATA const void
 #define P2P_INTERFACES const InterfaceInfo
-#define p2p_add_vm_change_state_handler(cb, prepare, priority) \
-    qemu_add_vm_change_state_handler_prio_full(cb, prepare, NULL, NULL, \
+#define p2p_add_vm_change_state_handler(cb, prepare, opaque, priority) \
+    qemu_add_vm_change_state_handler_prio_full(cb, prepare, NULL, opaque, \
                                                priority)
-#define p2p_qdev_add_vm_change_state_handler(dev, cb, opaque) \
-    qdev_add_vm_change_state_handler(dev, cb, NULL, opaque)
 /* Who wants a migration is told why there is none. */
 #define P2P_VMSTATE_HOOKS(save, load)
 #define P2P_VMSTATE_PRE_SAVE(fn) .pre_save_errp = fn
@@ -34,10 +32,8 @@
 #define p2p_enable_lockless_io(mr) ((void)(mr))
 #define P2P_CLASS_DATA void
 #define P2P_INTERFACES InterfaceInfo
-#define p2p_add_vm_change_state_handler(cb, prepare, priority) \
-    qemu_add_vm_change_state_handler_prio_full(cb, prepare, NULL, priority)
-#define p2p_qdev_add_vm_change_state_handler(dev, cb, opaque) \
-    qdev_add_vm_change_state_handler(dev, cb, opaque)
+#define p2p_add_vm_change_state_handler(cb, prepare, opaque, priority) \
+    qemu_add_vm_change_state_handler_prio_full(cb, prepare, opaque, priority)
 #define P2P_VMSTATE_HOOKS(save, load)                       \
     static int save##_report(void *opaque)                  \
     {                                                       \

@@ -294,9 +294,9 @@ void p2p_quiesce_begin(void)
         p2p_wake_bh = qemu_bh_new(p2p_nothing, NULL);
     }
     p2p_first_to_stop = p2p_add_vm_change_state_handler(
-        p2p_first_change, p2p_first_prepare, P2P_PRIORITY_FIRST_TO_STOP);
+        p2p_first_change, p2p_first_prepare, NULL, P2P_PRIORITY_FIRST_TO_STOP);
     p2p_last_to_stop = p2p_add_vm_change_state_handler(
-        p2p_last_change, NULL, P2P_PRIORITY_LAST_TO_STOP);
+        p2p_last_change, NULL, NULL, P2P_PRIORITY_LAST_TO_STOP);
 }
 
 void p2p_quiesce_end(void)

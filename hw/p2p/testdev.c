@@ -35,6 +35,12 @@
 
 #define P2P_TESTDEV_BUFFER 4096
 
+/*
+ * It stops before devices that write to it, and runs after them, as one behind
+ * many bridges does.
+ */
+#define P2P_TESTDEV_DEPTH 100
+
 /* A BAR of more bytes does not migrate. */
 #define P2P_TESTDEV_MOVABLE (64 * MiB)
 
@@ -345,9 +351,8 @@ static void p2p_testdev_realize(PCIDevice *pci, Error **errp)
                                errp)) {
         pci_register_bar(pci, 4, prefetch, &dev->bar4);
     }
-    dev->change = p2p_qdev_add_vm_change_state_handler(DEVICE(dev),
-                                                       p2p_testdev_vm_change,
-                                                       dev);
+    dev->change = p2p_add_vm_change_state_handler(p2p_testdev_vm_change, NULL,
+                                                  dev, P2P_TESTDEV_DEPTH);
 }
 
 static void p2p_testdev_exit(PCIDevice *pci)

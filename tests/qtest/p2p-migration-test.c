@@ -186,12 +186,17 @@ static void traffic_end(Traffic *t)
     g_free(t->bar2);
 }
 
-/* Request @tag moves a piece, of which disk and BAR have 64 each. */
+/*
+ * Request @tag moves a piece, of which disk and BAR have 64 each, and that was
+ * not in both before.
+ */
 static void traffic_send(Traffic *t, PeerMachine *m, unsigned tag, DriveOp op)
 {
     unsigned at = g_test_rand_int_range(0, 4) * 16 + tag;
     P2PBusVec vec = { .addr = { PEER_BAR2 + at * PIECE }, .len = PIECE };
 
+    fill(t->bar2 + at * PIECE, PIECE);
+    memcpy(m->bar2 + at * PIECE, t->bar2 + at * PIECE, PIECE);
     if (op == DRIVE_READ) {
         memcpy(t->bar2 + at * PIECE, t->disk + at * PIECE, PIECE);
     } else {
