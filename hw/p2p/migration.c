@@ -48,7 +48,7 @@ struct P2PSaved {
     P2PGroup *group;
     bool pending;               /* grants are still to be looked at */
     int32_t n_members;
-    P2PSavedMember *members;    /* room for all that a group may have; or NULL */
+    P2PSavedMember *members;    /* room for all of a group; or NULL */
 };
 
 static void p2p_saved_clear(P2PSaved *saved)

@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/host-utils.h"
 #include "hw/pci/pci_ids.h"
 #include "tests/qtest/libqos/ahci.h"
 #include "drive.h"
@@ -17,10 +18,12 @@
 #define MAX_PRDS   1024
 #define HEADER_WRITE (1 << 6)
 
+#define TABLE_SIZE (TABLE_PRDS + MAX_PRDS * sizeof(PRD))
+
 typedef struct AhciDrive {
     Drive drive;
     AHCIQState ahci;
-    uint64_t table;
+    uint64_t table;     /* one for each slot that is used */
 } AhciDrive;
 
 static Drive *ahci_start(const DriveKind *kind, QOSState *qos,
@@ -36,15 +39,16 @@ static Drive *ahci_start(const DriveKind *kind, QOSState *qos,
     ahci_pci_enable(&d->ahci);
     ahci_hba_enable(&d->ahci);
     ahci_port_clear(&d->ahci, PORT);
-    d->table = qmalloc(qos, TABLE_PRDS + MAX_PRDS * sizeof(PRD));
+    d->table = qmalloc(qos, DRIVE_AHCI_SLOTS * TABLE_SIZE);
     return &d->drive;
 }
 
 /* 4.2.3: a register FIS, then where the data is */
-static void ahci_command(AhciDrive *d, uint8_t command, bool write,
-                         uint64_t lba, uint16_t blocks, const P2PBusVec *vec,
-                         size_t n)
+static void ahci_prepare(AhciDrive *d, unsigned slot, uint8_t command,
+                         bool write, uint64_t lba, uint16_t blocks,
+                         const P2PBusVec *vec, size_t n)
 {
+    uint64_t table = d->table + slot * TABLE_SIZE;
     g_autofree PRD *prds = g_new0(PRD, n);
     RegH2DFIS fis = {
         .fis_type = REG_H2D_FIS,
@@ -56,7 +60,7 @@ static void ahci_command(AhciDrive *d, uint8_t command, bool write,
     AHCICommandHeader header = {
         .flags = cpu_to_le16(sizeof(fis) / 4 | (write ? HEADER_WRITE : 0)),
         .prdtl = cpu_to_le16(n),
-        .ctba = cpu_to_le64(d->table),
+        .ctba = cpu_to_le64(table),
     };
 
     g_assert_cmpuint(n, <=, MAX_PRDS);
@@ -68,11 +72,16 @@ static void ahci_command(AhciDrive *d, uint8_t command, bool write,
         prds[i].dba = cpu_to_le64(vec[i].addr.bus);
         prds[i].dbc = cpu_to_le32(vec[i].len - 1);
     }
-    drive_mem_write(&d->drive, d->table, &fis, sizeof(fis));
-    drive_mem_write(&d->drive, d->table + TABLE_PRDS, prds, n * sizeof(*prds));
-    drive_mem_write(&d->drive, d->ahci.port[PORT].clb, &header,
+    drive_mem_write(&d->drive, table, &fis, sizeof(fis));
+    drive_mem_write(&d->drive, table + TABLE_PRDS, prds, n * sizeof(*prds));
+    drive_mem_write(&d->drive,
+                    d->ahci.port[PORT].clb + slot * sizeof(header), &header,
                     sizeof(header));
-    ahci_px_wreg(&d->ahci, PORT, AHCI_PX_CI, 1);
+}
+
+static void ahci_issue(AhciDrive *d, uint32_t slots)
+{
+    ahci_px_wreg(&d->ahci, PORT, AHCI_PX_CI, slots);
 }
 
 static void ahci_submit(Drive *drive, unsigned tag, DriveOp op,
@@ -84,9 +93,29 @@ static void ahci_submit(Drive *drive, unsigned tag, DriveOp op,
     for (size_t i = 0; i < n; i++) {
         len += vec[i].len;
     }
-    ahci_command(d, op == DRIVE_READ ? CMD_READ_DMA_EXT : CMD_WRITE_DMA_EXT,
+    ahci_prepare(d, 0, op == DRIVE_READ ? CMD_READ_DMA_EXT : CMD_WRITE_DMA_EXT,
                  op == DRIVE_WRITE, offset / DRIVE_BLOCK, len / DRIVE_BLOCK,
                  vec, n);
+    ahci_issue(d, 1);
+}
+
+void drive_ahci_read_slots(Drive *drive, uint64_t offset, const P2PBusVec *vec)
+{
+    AhciDrive *d = container_of(drive, AhciDrive, drive);
+
+    for (unsigned slot = 0; slot < DRIVE_AHCI_SLOTS; slot++) {
+        ahci_prepare(d, slot, CMD_READ_DMA_EXT, false, offset / DRIVE_BLOCK,
+                     vec[slot].len / DRIVE_BLOCK, &vec[slot], 1);
+        offset += vec[slot].len;
+    }
+    ahci_issue(d, (1 << DRIVE_AHCI_SLOTS) - 1);
+}
+
+unsigned drive_ahci_slots(Drive *drive)
+{
+    AhciDrive *d = container_of(drive, AhciDrive, drive);
+
+    return ctpop32(ahci_px_rreg(&d->ahci, PORT, AHCI_PX_CI));
 }
 
 /* 6.2.2: an error stops the port, and software starts it again. */
@@ -114,8 +143,9 @@ int drive_ahci_command(Drive *drive, uint8_t command, bool write,
 {
     AhciDrive *d = container_of(drive, AhciDrive, drive);
 
-    ahci_command(d, command, write, offset / DRIVE_BLOCK,
+    ahci_prepare(d, 0, command, write, offset / DRIVE_BLOCK,
                  vec->len / DRIVE_BLOCK, vec, 1);
+    ahci_issue(d, 1);
     return drive_wait(drive, 0);
 }
 

@@ -113,6 +113,16 @@ int drive_scsi_inquiry(Drive *drive, const P2PBusVec *vec);
 int drive_ahci_command(Drive *drive, uint8_t command, bool write,
                        uint64_t offset, const P2PBusVec *vec);
 
+/*
+ * drive_ahci_read_slots: a read for each of DRIVE_AHCI_SLOTS entries of @vec,
+ * from @offset on; the controller does one after the other.
+ *
+ * drive_ahci_slots: how many of them it still has to do.
+ */
+#define DRIVE_AHCI_SLOTS 4
+void drive_ahci_read_slots(Drive *drive, uint64_t offset, const P2PBusVec *vec);
+unsigned drive_ahci_slots(Drive *drive);
+
 /* drive_start: once the machine runs; to be freed with drive_end(). */
 Drive *drive_start(const DriveKind *kind, QOSState *qos, const SharedRam *ram);
 void drive_end(Drive *drive);

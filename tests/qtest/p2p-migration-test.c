@@ -330,6 +330,49 @@ static void test_traffic(const void *opaque)
     bench_end(&b);
 }
 
+/* What the controller has in its queue is done, not only what is in flight. */
+static void test_queue(void)
+{
+    P2PBusVec vec[DRIVE_AHCI_SLOTS];
+    PeerMachine *to;
+    Bench b;
+
+    bench_start(&b, &drive_ahci, "raw-throttled", NULL);
+    to = peer_machine_incoming("q35", &drive_ahci, "", TARGET, b.options);
+    throttle(b.m);
+    send_throttled(&b.t, b.m);
+    stop(b.m);
+    g_assert_cmpuint(drive_ahci_slots(b.m->drive), ==, 0);
+    cont(b.m);
+
+    for (unsigned i = 0; i < DRIVE_AHCI_SLOTS; i++) {
+        vec[i] = (P2PBusVec) { { PEER_BAR2 + i * PIECE }, .len = PIECE };
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        fill(b.t.bar2, DRIVE_AHCI_SLOTS * PIECE);
+        memcpy(b.m->bar2, b.t.bar2, DRIVE_AHCI_SLOTS * PIECE);
+        memcpy(b.t.bar2, b.t.disk + MiB, DRIVE_AHCI_SLOTS * PIECE);
+        drive_ahci_read_slots(b.m->drive, MiB, vec);
+        g_assert_cmpuint(drive_ahci_slots(b.m->drive), >, 1);
+        if (!i) {
+            stop(b.m);
+            g_assert_cmpuint(drive_ahci_slots(b.m->drive), ==, 0);
+            check_bar2(&b.t, b.m);
+            cont(b.m);
+        }
+    }
+    go_over(b.m, to);
+    expect_end(b.m, "completed");
+    expect_end(to, "completed");
+    wait_running(to->qts);
+    peer_machine_move(b.m, to);
+    peer_machine_end(b.m);
+    g_assert_cmpuint(drive_ahci_slots(to->drive), ==, 0);
+    check_bar2(&b.t, to);
+    peer_machine_end(to);
+    bench_end(&b);
+}
+
 /* A drive whose first read of the second piece fails, which stops the machine */
 static const DriveKind *failing_drive(void)
 {
@@ -388,7 +431,7 @@ static void finish(Bench *b, PeerMachine *m, bool again)
     check_bar2(&b->t, m);
 }
 
-/* A request that waits for a drive that failed goes along and is done there. */
+/* A request that waits for a drive that failed goes along, and is done. */
 static void test_unfinished(void)
 {
     PeerMachine *to;
@@ -457,8 +500,21 @@ static void share_no_more(PeerMachine *m, int bar)
         "'arguments': { 'device': 't0', 'bar': %d } }", bar);
 }
 
+/* RAM in a file, which devices of the host could reach, too */
+#define SHMEM "-object memory-backend-memfd,id=shm,size=1M,share=on " \
+              "-device ivshmem-plain,id=shm0,memdev=shm,master=on,addr=10," \
+              "p2p-group=g0 "
+
+static bool has_shmem(PeerMachine *m)
+{
+    g_autoptr(QDict) window = p2p_monitor_window(m->qts, "shm0", 2, 0);
+
+    return window;
+}
+
 static void check_moved_windows(PeerMachine *m)
 {
+    g_assert_false(has_shmem(m));
     g_assert_true(has_window(m, 2, 0, MiB, "rw"));
     g_assert_true(has_window(m, 2, 2 * MiB, MiB, "ro"));
     g_assert_false(has_window(m, 2, 0, PEER_SIZE, "rw"));
@@ -468,15 +524,20 @@ static void check_moved_windows(PeerMachine *m)
 static void test_windows(void)
 {
     P2PBusVec vec = { .len = PIECE };
+    g_autofree char *options = NULL;
     PeerMachine *to;
     Bench b;
 
-    bench_start(&b, &drive_virtio_blk, "raw", NULL);
-    to = peer_machine_incoming("q35", &drive_virtio_blk, "", TARGET,
-                               b.options);
+    bench_start(&b, &drive_virtio_blk, "raw", SHMEM);
+    options = g_strconcat(b.options, SHMEM, NULL);
+    to = peer_machine_incoming("q35", &drive_virtio_blk, "", TARGET, options);
     traffic_wait_all(&b.t, b.m);
+    g_assert_true(has_shmem(b.m));
+    g_assert_true(has_shmem(to));
     share_no_more(b.m, 2);
     share_no_more(b.m, 4);
+    qtest_qmp_assert_success(b.m->qts, "{ 'execute': 'p2p-unshare', "
+        "'arguments': { 'device': 'shm0', 'bar': 2 } }");
     share(b.m, 2, 0, MiB, "rw");
     share(b.m, 2, 2 * MiB, MiB, "ro");
     check_moved_windows(b.m);
@@ -883,6 +944,7 @@ int main(int argc, char **argv)
 
         qtest_add_data_func(path, movable[i], test_traffic);
     }
+    qtest_add_func("p2p/migration/queue", test_queue);
     qtest_add_func("p2p/migration/unfinished", test_unfinished);
     qtest_add_func("p2p/migration/unfinished-snapshot",
                    test_unfinished_snapshot);
