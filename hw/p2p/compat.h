@@ -19,6 +19,12 @@
 #define p2p_add_vm_change_state_handler(cb, prepare, opaque, priority) \
     qemu_add_vm_change_state_handler_prio_full(cb, prepare, NULL, opaque, \
                                                priority)
+/* After the state of all devices; else only the order of registration counts. */
+#define P2P_VMSTATE_LAST .priority = MIG_PRI_LOW
+#define p2p_block_cpr(reasonp, errp)                                    \
+    migrate_add_blocker_modes(reasonp, (BIT(MIG_MODE__MAX) - 1) &       \
+                                       ~BIT(MIG_MODE_NORMAL) &          \
+                                       ~BIT(MIG_MODE_CPR_REBOOT), errp)
 /* Who wants a migration is told why there is none. */
 #define P2P_VMSTATE_HOOKS(save, load)
 #define P2P_VMSTATE_PRE_SAVE(fn) .pre_save_errp = fn
@@ -34,6 +40,9 @@
 #define P2P_INTERFACES InterfaceInfo
 #define p2p_add_vm_change_state_handler(cb, prepare, opaque, priority) \
     qemu_add_vm_change_state_handler_prio_full(cb, prepare, opaque, priority)
+#define P2P_VMSTATE_LAST .priority = MIG_PRI_DEFAULT
+#define p2p_block_cpr(reasonp, errp) \
+    migrate_add_blocker_modes(reasonp, errp, MIG_MODE_CPR_TRANSFER, -1)
 #define P2P_VMSTATE_HOOKS(save, load)                       \
     static int save##_report(void *opaque)                  \
     {                                                       \

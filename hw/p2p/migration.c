@@ -543,7 +543,7 @@ static const VMStateDescription p2p_saved_vmsd = {
     .name = "p2p-group",
     .version_id = 1,
     .minimum_version_id = 1,
-    .priority = MIG_PRI_LOW,
+    P2P_VMSTATE_LAST,
     .needed = p2p_saved_needed,
     P2P_VMSTATE_PRE_SAVE(p2p_saved_pre_save),
     .post_save = p2p_saved_post_save,
@@ -616,15 +616,34 @@ void p2p_migration_before_run(void)
     }
 }
 
+static bool p2p_saved_register(P2PSaved *saved, Error **errp)
+{
+    return vmstate_register_with_alias_id(VMSTATE_IF(saved->group),
+                                          VMSTATE_INSTANCE_ID_ANY,
+                                          &p2p_saved_vmsd, saved, -1, 0,
+                                          errp) >= 0;
+}
+
+/*
+ * Where there is no priority for it, the order of registration is that of the
+ * stream. A device is registered when it has been realized.
+ */
+static void p2p_saved_reorder(void *opaque)
+{
+    P2PGroup *group;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        vmstate_unregister(VMSTATE_IF(group), &p2p_saved_vmsd, group->saved);
+        p2p_saved_register(group->saved, &error_abort);
+    }
+}
+
 bool p2p_migration_begin(P2PGroup *group, Error **errp)
 {
     P2PSaved *saved = g_new0(P2PSaved, 1);
 
     saved->group = group;
-    if (vmstate_register_with_alias_id(VMSTATE_IF(group),
-                                       VMSTATE_INSTANCE_ID_ANY,
-                                       &p2p_saved_vmsd, saved, -1, 0,
-                                       errp) < 0) {
+    if (!p2p_saved_register(saved, errp)) {
         g_free(saved);
         return false;
     }
@@ -673,13 +692,11 @@ bool p2p_migration_join(P2PMember *member, Error **errp)
         error_setg(&member->no_cpr, "%s: p2p-group: only the modes normal and "
                    "cpr-reboot install the grants anew on the other side",
                    name);
-        if (migrate_add_blocker_modes(&member->no_cpr,
-                                      (BIT(MIG_MODE__MAX) - 1) &
-                                      ~BIT(MIG_MODE_NORMAL) &
-                                      ~BIT(MIG_MODE_CPR_REBOOT), errp) < 0) {
+        if (p2p_block_cpr(&member->no_cpr, errp) < 0) {
             return false;
         }
     }
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_saved_reorder, NULL);
     return true;
 }
 
