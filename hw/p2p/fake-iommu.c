@@ -30,7 +30,7 @@
 /* One for each address space that fake devices use. */
 typedef struct P2PFakeContainer {
     AddressSpace *as;
-    unsigned users;
+    GPtrArray *users;       /* of PCIDevice */
     GList *ranges;          /* of Range */
     GArray *mappings;       /* of P2PIommuMap, in the order of their map() */
     QTAILQ_ENTRY(P2PFakeContainer) next;
@@ -62,27 +62,31 @@ static P2PFakeContainer *p2p_fake_find(AddressSpace *as)
     return NULL;
 }
 
-static void p2p_fake_attach(AddressSpace *as)
+static void p2p_fake_attach(PCIDevice *pci)
 {
+    AddressSpace *as = pci->p2p.as;
     P2PFakeContainer *container = p2p_fake_find(as);
 
     if (!container) {
         container = g_new0(P2PFakeContainer, 1);
         container->as = as;
+        container->users = g_ptr_array_new();
         container->mappings = g_array_new(false, false, sizeof(P2PIommuMap));
         container->ranges = p2p_fake_range(NULL, 0, 0xfedfffff);
         container->ranges = p2p_fake_range(container->ranges, 0xfef00000,
                                            P2P_FAKE_LIMIT);
         QTAILQ_INSERT_TAIL(&p2p_fake_containers, container, next);
     }
-    container->users++;
+    g_ptr_array_add(container->users, pci);
 }
 
-static void p2p_fake_detach(AddressSpace *as)
+static void p2p_fake_detach(PCIDevice *pci)
 {
-    P2PFakeContainer *container = p2p_fake_find(as);
+    P2PFakeContainer *container = p2p_fake_find(pci->p2p.as);
 
-    if (!--container->users) {
+    g_ptr_array_remove(container->users, pci);
+    if (!container->users->len) {
+        g_ptr_array_unref(container->users);
         QTAILQ_REMOVE(&p2p_fake_containers, container, next);
         g_array_free(container->mappings, true);
         g_list_free_full(container->ranges, g_free);
@@ -270,7 +274,7 @@ static void p2p_fake_realize(PCIDevice *pci, Error **errp)
 
     parent->realize(pci, errp);
     if (!*errp) {
-        p2p_fake_attach(pci->p2p.as);
+        p2p_fake_attach(pci);
     }
 }
 
@@ -280,7 +284,7 @@ static void p2p_fake_exit(PCIDevice *pci)
                                                   TYPE_P2P_TESTDEV));
 
     p2p_fake_stop(pci, true);
-    p2p_fake_detach(pci->p2p.as);
+    p2p_fake_detach(pci);
     parent->exit(pci);
 }
 
@@ -295,24 +299,29 @@ static gint p2p_fake_compare(gconstpointer a, gconstpointer b)
  * A line for each mapping, ascending: IOVA SIZE ro|rw DEVICE BAR OFFSET.  The
  * device is "-" if it has gone.
  */
+static void p2p_fake_print(P2PFakeContainer *container, GString *text)
+{
+    g_autoptr(GArray) sorted = g_array_copy(container->mappings);
+
+    g_array_sort(sorted, p2p_fake_compare);
+    for (guint i = 0; i < sorted->len; i++) {
+        P2PIommuMap *map = &g_array_index(sorted, P2PIommuMap, i);
+
+        g_string_append_printf(text, "0x%" PRIx64 " 0x%" PRIx64
+                               " %s %s %d 0x%" PRIx64 "\n", map->iova,
+                               map->size, map->readonly ? "ro" : "rw",
+                               map->dev ? p2p_device_name(map->dev) : "-",
+                               map->bar, map->offset);
+    }
+}
+
 static char *p2p_fake_get_table(Object *obj, Error **errp)
 {
     P2PFakeContainer *container = p2p_fake_find(PCI_DEVICE(obj)->p2p.as);
     GString *text = g_string_new("");
 
     if (container) {
-        g_autoptr(GArray) sorted = g_array_copy(container->mappings);
-
-        g_array_sort(sorted, p2p_fake_compare);
-        for (guint i = 0; i < sorted->len; i++) {
-            P2PIommuMap *map = &g_array_index(sorted, P2PIommuMap, i);
-
-            g_string_append_printf(text, "0x%" PRIx64 " 0x%" PRIx64
-                                   " %s %s %d 0x%" PRIx64 "\n", map->iova,
-                                   map->size, map->readonly ? "ro" : "rw",
-                                   map->dev ? p2p_device_name(map->dev) : "-",
-                                   map->bar, map->offset);
-        }
+        p2p_fake_print(container, text);
     }
     return g_string_free(text, FALSE);
 }
@@ -398,6 +407,25 @@ static void p2p_injector_get_fail_at(Object *obj, Visitor *v,
     visit_type_uint64(v, name, &P2P_FAULT_INJECTOR(obj)->fail_at, errp);
 }
 
+/*
+ * All at once: "calls N", "late N" as late-revokes, and for each container
+ * "iommu DEVICE", one of its devices, with its lines as in iommu-table below.
+ */
+static char *p2p_injector_get_state(Object *obj, Error **errp)
+{
+    GString *text = g_string_new("");
+    P2PFakeContainer *container;
+
+    g_string_append_printf(text, "calls %" PRIu64 "\nlate %" PRIu64 "\n",
+                           P2P_FAULT_INJECTOR(obj)->calls, p2p_fake_late);
+    QTAILQ_FOREACH(container, &p2p_fake_containers, next) {
+        g_string_append_printf(text, "iommu %s\n", p2p_device_name(
+                                   g_ptr_array_index(container->users, 0)));
+        p2p_fake_print(container, text);
+    }
+    return g_string_free(text, FALSE);
+}
+
 static void p2p_injector_realize(DeviceState *dev, Error **errp)
 {
     if (p2p_injector) {
@@ -441,6 +469,7 @@ static void p2p_injector_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
     object_class_property_add(oc, "fail-at", "uint64",
                               p2p_injector_get_fail_at,
                               p2p_injector_set_fail_at, NULL, NULL);
+    object_class_property_add_str(oc, "state", p2p_injector_get_state, NULL);
 }
 
 static const TypeInfo p2p_fake_types[] = {

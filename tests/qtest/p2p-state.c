@@ -4,9 +4,82 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/socket.h>
 #include "compat.h"
+#include "qapi/error.h"
+#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "p2p-state.h"
+
+/* --- A monitor --------------------------------------------------------- */
+
+StateMonitor *state_monitor_new(GString *options)
+{
+    StateMonitor *monitor = g_new0(StateMonitor, 1);
+    int fds[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    g_assert_cmpint(fcntl(fds[0], F_SETFD, FD_CLOEXEC), ==, 0);
+    g_string_append_printf(options, "-chardev "
+                           "socket,id=state,fd=%d -mon chardev=state,"
+                           "mode=control -device p2p-fault-injector,id=f ",
+                           fds[1]);
+    monitor->fd = fds[0];
+    monitor->other = fds[1];
+    monitor->input = g_string_new("");
+    return monitor;
+}
+
+/* The next line, which is one message. */
+static QDict *monitor_receive(StateMonitor *monitor)
+{
+    char buffer[65536];
+    char *end;
+    QDict *message;
+
+    while (!(end = memchr(monitor->input->str, '\n', monitor->input->len))) {
+        ssize_t n = read(monitor->fd, buffer, sizeof(buffer));
+
+        /* QEMU has gone. */
+        g_assert_cmpint(n, >, 0);
+        g_string_append_len(monitor->input, buffer, n);
+    }
+    *end = 0;
+    message = qobject_to(QDict, qobject_from_json(monitor->input->str,
+                                                  &error_abort));
+    g_string_erase(monitor->input, 0, end + 1 - monitor->input->str);
+    return message;
+}
+
+QDict *state_ask(StateMonitor *monitor, const char *command)
+{
+    size_t len = strlen(command);
+    QDict *answer;
+
+    g_assert_cmpint(write(monitor->fd, command, len), ==, len);
+    for (;;) {
+        answer = monitor_receive(monitor);
+        if (qdict_haskey(answer, "return")) {
+            return answer;
+        }
+        g_assert_true(qdict_haskey(answer, "event"));
+        qobject_unref(answer);
+    }
+}
+
+void state_monitor_start(StateMonitor *monitor)
+{
+    close(monitor->other);
+    qobject_unref(monitor_receive(monitor));
+    qobject_unref(state_ask(monitor, "{\"execute\":\"qmp_capabilities\"}"));
+}
+
+void state_monitor_free(StateMonitor *monitor)
+{
+    close(monitor->fd);
+    g_string_free(monitor->input, true);
+    g_free(monitor);
+}
 
 /* --- Reading ----------------------------------------------------------- */
 
@@ -71,16 +144,63 @@ static void window_free(StateWindow *window)
     g_free(window);
 }
 
-State *state_new(QTestState *qts)
+static void table_free(StateTable *table)
+{
+    g_array_unref(table->entries);
+    g_free(table);
+}
+
+static void read_entry(State *state, const char *line)
+{
+    StateTable *table = state->tables->pdata[state->tables->len - 1];
+    TableEntry entry;
+    char access[4];
+
+    g_assert_cmpint(sscanf(line, "%" SCNx64 " %" SCNx64 " %2s %31s %d %"
+                           SCNx64, &entry.iova, &entry.size, access,
+                           entry.device, &entry.bar, &entry.offset), ==, 6);
+    entry.readonly = g_str_equal(access, "ro");
+    g_array_append_val(table->entries, entry);
+}
+
+static void read_line(State *state, const char *line)
+{
+    char user[32];
+
+    if (sscanf(line, "iommu %31s", user) == 1) {
+        StateTable *table = g_new0(StateTable, 1);
+
+        memcpy(table->user, user, sizeof(user));
+        table->entries = g_array_new(false, false, sizeof(TableEntry));
+        g_ptr_array_add(state->tables, table);
+    } else if (sscanf(line, "calls %" SCNu64, &state->calls) != 1 &&
+               sscanf(line, "late %" SCNu64, &state->late) != 1) {
+        read_entry(state, line);
+    }
+}
+
+static void read_tables(State *state, StateMonitor *monitor)
+{
+    g_autoptr(QDict) reply = state_ask(monitor, "{\"execute\":\"qom-get\","
+        "\"arguments\":{\"path\":\"f\",\"property\":\"state\"}}");
+    g_auto(GStrv) lines = g_strsplit(qdict_get_str(reply, "return"), "\n", -1);
+
+    for (unsigned i = 0; *lines[i]; i++) {
+        read_line(state, lines[i]);
+    }
+}
+
+State *state_new(StateMonitor *monitor)
 {
     State *state = g_new0(State, 1);
     const QListEntry *g, *m;
 
-    state->reply = qtest_qmp(qts, "{ 'execute': 'query-p2p' }");
     state->windows = g_ptr_array_new_with_free_func(
                          (GDestroyNotify)window_free);
     state->members = g_ptr_array_new();
-    g_assert_true(qdict_haskey(state->reply, "return"));
+    state->tables = g_ptr_array_new_with_free_func((GDestroyNotify)table_free);
+    state->reply = state_ask(monitor, "{\"execute\":\"query-p2p\"}");
+    read_tables(state, monitor);
     QLIST_FOREACH_ENTRY(qdict_get_qlist(state->reply, "return"), g) {
         const QDict *group = qobject_to(QDict, g->value);
 
@@ -96,8 +216,21 @@ void state_free(State *state)
 {
     g_ptr_array_unref(state->windows);
     g_ptr_array_unref(state->members);
+    g_ptr_array_unref(state->tables);
     qobject_unref(state->reply);
     g_free(state);
+}
+
+const GArray *state_table(const State *state, const char *user)
+{
+    for (guint i = 0; i < state->tables->len; i++) {
+        StateTable *table = state->tables->pdata[i];
+
+        if (g_str_equal(table->user, user)) {
+            return table->entries;
+        }
+    }
+    return NULL;
 }
 
 StateWindow *state_window(const State *state, const char *owner, int bar,
@@ -153,30 +286,6 @@ void qom_set_uint(QTestState *qts, const char *path, const char *name,
     qtest_qmp_assert_success(qts, "{ 'execute': 'qom-set', 'arguments': { "
         "'path': %s, 'property': %s, 'value': %" PRIu64 " } }", path, name,
         value);
-}
-
-GArray *table_read(QTestState *qts, const char *device)
-{
-    GArray *table = g_array_new(false, false, sizeof(TableEntry));
-    g_autofree char *path = g_strdup_printf("/machine/peripheral/%s", device);
-    g_autoptr(QDict) reply = qtest_qmp(qts, "{ 'execute': 'qom-get', "
-        "'arguments': { 'path': %s, 'property': 'iommu-table' } }", path);
-    g_auto(GStrv) lines = NULL;
-
-    g_assert_true(qdict_haskey(reply, "return"));
-    lines = g_strsplit(qdict_get_str(reply, "return"), "\n", -1);
-    for (unsigned i = 0; lines[i] && *lines[i]; i++) {
-        TableEntry entry;
-        char access[4];
-
-        g_assert_cmpint(sscanf(lines[i], "%" SCNx64 " %" SCNx64
-                               " %2s %31s %d %" SCNx64, &entry.iova,
-                               &entry.size, access, entry.device, &entry.bar,
-                               &entry.offset), ==, 6);
-        entry.readonly = g_str_equal(access, "ro");
-        g_array_append_val(table, entry);
-    }
-    return table;
 }
 
 /* --- Agreement --------------------------------------------------------- */

@@ -37,14 +37,56 @@ typedef struct StateWindow {
     GArray *grants;         /* of StateGrant */
 } StateWindow;
 
+/* What the fake IOMMU of one container holds. */
+typedef struct TableEntry {
+    uint64_t iova;
+    uint64_t size;
+    bool readonly;
+    char device[32];        /* "-": it has gone */
+    int bar;
+    uint64_t offset;
+} TableEntry;
+
+typedef struct StateTable {
+    char user[32];          /* one of its devices */
+    GArray *entries;        /* of TableEntry */
+} StateTable;
+
 /* Strings belong to it. */
 typedef struct State {
     QDict *reply;
     GPtrArray *windows;     /* of StateWindow */
     GPtrArray *members;     /* ids */
+    GPtrArray *tables;      /* of StateTable */
+    uint64_t calls;         /* to the host, by the fault injector */
+    uint64_t late;          /* windows that were there too long */
 } State;
 
-State *state_new(QTestState *qts);
+/*
+ * A monitor of our own: libqtest reads answers byte by byte, and query-p2p's
+ * is long.
+ */
+typedef struct StateMonitor {
+    int fd;
+    int other;              /* QEMU's end */
+    GString *input;
+} StateMonitor;
+
+/*
+ * state_monitor_new: to be called before QEMU is started.
+ *
+ * @options: gets what QEMU needs for the monitor, and the fault injector, "f"
+ */
+StateMonitor *state_monitor_new(GString *options);
+
+/* QEMU has been started. */
+void state_monitor_start(StateMonitor *monitor);
+void state_monitor_free(StateMonitor *monitor);
+
+/* The answer to a command that succeeds. */
+QDict *state_ask(StateMonitor *monitor, const char *command);
+
+State *state_new(StateMonitor *monitor);
 void state_free(State *state);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(State, state_free)
 
@@ -55,17 +97,8 @@ StateGrant *state_grant(const StateWindow *window, const char *initiator);
 /* A passthrough initiator's; they all share the group's container. */
 StateGrant *state_passthrough_grant(const StateWindow *window);
 
-/* What the fake IOMMU of a device holds. */
-typedef struct TableEntry {
-    uint64_t iova;
-    uint64_t size;
-    bool readonly;
-    char device[32];        /* "-": it has gone */
-    int bar;
-    uint64_t offset;
-} TableEntry;
-
-GArray *table_read(QTestState *qts, const char *device);
+/* Of the container that @user is in; NULL: in none. */
+const GArray *state_table(const State *state, const char *user);
 
 /*
  * state_check: whether what query-p2p tells of @group agrees with itself and

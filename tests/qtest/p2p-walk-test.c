@@ -15,7 +15,6 @@
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
 #include "qemu/units.h"
-#include "hw/p2p/vec.h"
 #include "qobject/qlist.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "bar-model.h"
@@ -73,10 +72,12 @@ typedef struct Memory {
     uint64_t failures;      /* when it was last installed, or moved */
     uint64_t last_failures;
     bool excused;           /* of a device model: a fault hit since */
+    uint64_t check;         /* number of the last one that saw it */
 } Memory;
 
 typedef struct Walk {
     QTestState *qts;
+    StateMonitor *monitor;
     GRand *random;
     Model model;
     ModelBridge bridges[PORTS];
@@ -99,7 +100,8 @@ typedef struct Walk {
     uint64_t late;
     uint64_t token;
     GHashTable *memory;     /* "owner bar offset size who" -> Memory */
-    uint64_t checks;        /* statistics */
+    uint64_t check;         /* number of the present one */
+    uint64_t windows;       /* statistics */
     uint64_t installed;
     uint64_t transfers;
 } Walk;
@@ -288,27 +290,17 @@ static Memory *remember(Walk *w, const StateWindow *window,
 
     if (!memory) {
         memory = g_new0(Memory, 1);
-        memory->mapped = window->mapped;
-        memory->gpa = window->gpa;
-        memory->last_failures = grant->failures;
         g_hash_table_insert(w->memory, g_steal_pointer(&key), memory);
     }
-    return memory;
-}
-
-/* What was known of a device, or of one of its windows, is worth nothing. */
-static void forget(Walk *w, const char *prefix, const char *suffix)
-{
-    GHashTableIter iter;
-    gpointer key;
-
-    g_hash_table_iter_init(&iter, w->memory);
-    while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        if ((!prefix || g_str_has_prefix(key, prefix)) &&
-            (!suffix || g_str_has_suffix(key, suffix))) {
-            g_hash_table_iter_remove(&iter);
-        }
+    if (memory->check + 1 < w->check || !memory->check) {
+        /* What was known of another one of that name is worth nothing. */
+        *memory = (Memory) {
+            .mapped = window->mapped, .gpa = window->gpa,
+            .last_failures = grant->failures,
+        };
     }
+    memory->check = w->check;
+    return memory;
 }
 
 static bool has_reason(const StateGrant *grant, const char *words)
@@ -393,16 +385,15 @@ static void check_grants(Walk *w, const State *state)
     }
 }
 
-/* A device whose IOMMU is that of the group's passthrough initiators. */
-static Device *group_initiator(Walk *w, int group)
+/* Of the container of a group's passthrough initiators. */
+static const GArray *group_table(Walk *w, const State *state, int group)
 {
-    for (unsigned i = 0; i < DEVICES; i++) {
-        Device *dev = &w->devices[i];
+    for (guint i = 0; i < state->tables->len; i++) {
+        StateTable *table = state->tables->pdata[i];
+        Device *dev = walk_device(w, table->user);
 
-        if (dev->model.present && dev->fake &&
-            (group == NO_GROUP ? dev->group == NO_GROUP || !dev->initiate
-                               : dev->group == group && dev->initiate)) {
-            return dev;
+        if ((dev->initiate ? dev->group : NO_GROUP) == group) {
+            return table->entries;
         }
     }
     return NULL;
@@ -410,18 +401,14 @@ static Device *group_initiator(Walk *w, int group)
 
 static void check_tables(Walk *w, const State *state)
 {
+    const GArray *confined = group_table(w, state, NO_GROUP);
     uint64_t left = 0;
 
-    for (int group = NO_GROUP; group < GROUPS; group++) {
-        Device *dev = group_initiator(w, group);
-        g_autoptr(GArray) table = dev ? table_read(w->qts, dev->id) : NULL;
+    g_assert_cmpuint(confined->len, ==, 0);
+    for (int group = 0; group < GROUPS; group++) {
         g_autofree char *name = g_strdup_printf("g%d", group);
 
-        if (group == NO_GROUP) {
-            g_assert_true(!table || !table->len);
-        } else {
-            left += state_check(state, name, table);
-        }
+        left += state_check(state, name, group_table(w, state, group));
     }
     if (!w->dirty) {
         g_assert_cmpuint(left, ==, 0);
@@ -431,36 +418,39 @@ static void check_tables(Walk *w, const State *state)
     }
 }
 
-static void count_faults(Walk *w)
+static void count_faults_of(Walk *w, uint64_t calls)
 {
-    uint64_t calls, hits;
+    uint64_t since = calls - w->fault_calls;
+    uint64_t hits = since < w->fail_at ? 0
+                    : MIN(since - w->fail_at + 1, w->count);
 
     if (w->fail_at) {
-        calls = qom_get_uint(w->qts, "/machine/peripheral/f", "calls") -
-                w->fault_calls;
-        hits = calls < w->fail_at ? 0 : MIN(calls - w->fail_at + 1, w->count);
         w->delivered = w->fault_base + hits;
         w->fail_at = hits == w->count ? 0 : w->fail_at;
     }
 }
 
+static void count_faults(Walk *w)
+{
+    count_faults_of(w, qom_get_uint(w->qts, "/machine/peripheral/f", "calls"));
+}
+
 static void check(Walk *w)
 {
-    g_autoptr(State) state = state_new(w->qts);
-    uint64_t late = qom_get_uint(w->qts, "/machine/peripheral/x0",
-                                 "late-revokes");
+    g_autoptr(State) state = state_new(w->monitor);
 
-    count_faults(w);
+    w->check++;
+    count_faults_of(w, state->calls);
     w->dirty |= w->delivered != w->seen;
     if (!w->dirty) {
-        g_assert_cmpuint(late, ==, w->late);
+        g_assert_cmpuint(state->late, ==, w->late);
     }
-    w->late = late;
+    w->late = state->late;
     check_places(w, state);
     check_grants(w, state);
     check_tables(w, state);
     w->seen = w->delivered;
-    w->checks += state->windows->len;
+    w->windows += state->windows->len;
 }
 
 /* --- DMA and translation ----------------------------------------------- */
@@ -510,25 +500,31 @@ static void expect_refused(Walk *w, Device *dev, uint64_t gpa)
                                  sizeof(word)));
 }
 
-/* errno of p2p-translate */
+/* errno of p2p-translate; @io: whether it is a BAR, of another device */
 static int translate(Walk *w, Device *dev, uint64_t gpa, bool is_write,
-                     uint32_t *flags)
+                     bool *io)
 {
-    P2PGuestVec in = {
-        .addr = { gpa }, .len = 8,
-        .flags = is_write ? P2P_VEC_WRITE : P2P_VEC_READ,
-    };
-    P2PBusVec out[2];
-    size_t n = ARRAY_SIZE(out);
-    int ret = p2p_monitor_translate(w->qts, dev->id, &in, 1, out, &n);
+    g_autofree char *question = g_strdup_printf(
+        "{\"execute\":\"p2p-translate\",\"arguments\":{\"initiator\":\"%s\","
+        "\"vector\":[{\"gpa\":%" PRIu64 ",\"len\":8,\"flags\":[\"%s\"]}]}}",
+        dev->id, gpa, is_write ? "write" : "read");
+    g_autoptr(QDict) reply = state_ask(w->monitor, question);
+    const QDict *result = qdict_get_qdict(reply, "return");
+    const QDict *fault = qdict_get_qdict(result, "fault");
+    const QListEntry *first = qlist_first(qdict_get_qlist(result, "vector"));
+    int err = fault ? qdict_get_int(fault, "errno") : 0;
 
-    note(w, "translate 0x%" PRIx64 " for %s: %d", gpa, dev->id, ret);
-    if (!ret) {
-        g_assert_cmpuint(n, ==, 1);
-        g_assert_cmphex(out[0].addr.bus, ==, gpa);
-        *flags = out[0].flags;
+    note(w, "translate 0x%" PRIx64 " for %s: %d", gpa, dev->id, err);
+    g_assert_cmpint(!first, ==, !!err);
+    if (first) {
+        const QDict *entry = qobject_to(QDict, first->value);
+
+        g_assert_cmphex(p2p_monitor_uint(entry, "bus-address"), ==, gpa);
+        g_assert_cmphex(p2p_monitor_uint(entry, "len"), ==, 8);
+        g_assert_false(qdict_get_bool(entry, "self"));
+        *io = g_str_equal(qdict_get_str(entry, "memory"), "io");
     }
-    return -ret;
+    return err;
 }
 
 static void try_window(Walk *w, const StateWindow *window, Device *dev)
@@ -538,27 +534,23 @@ static void try_window(Walk *w, const StateWindow *window, Device *dev)
     uint64_t offset = window->size > PAGE && window->bar
         ? pick(w, window->size / 8) * 8ull : 0;
     uint64_t gpa = window->gpa + offset;
-    uint32_t flags = 0;
     bool other_group = dev->group != owner->group;
+    bool io = false;
     int err;
 
-    if (!window->mapped) {
-        return;
-    }
     if (dev->group == NO_GROUP && !dev->fake) {
         return; /* as in stock QEMU */
     }
     if (dev->group != NO_GROUP && !other_group && dev != owner) {
-        err = translate(w, dev, gpa, false, &flags);
+        err = translate(w, dev, gpa, false, &io);
         g_assert_cmpint(err, ==, grant && grant->installed ? 0 : EACCES);
         if (!err) {
-            g_assert_cmphex(flags & (P2P_VEC_IO | P2P_VEC_SELF), ==,
-                            P2P_VEC_IO);
-            err = translate(w, dev, gpa, true, &flags);
+            g_assert_true(io);
+            err = translate(w, dev, gpa, true, &io);
             g_assert_cmpint(err, ==, window->readonly ? EACCES : 0);
         }
     } else if (dev->group != NO_GROUP && other_group) {
-        err = translate(w, dev, gpa, false, &flags);
+        err = translate(w, dev, gpa, false, &io);
         g_assert_true(err == EFAULT || err == ESTALE);
     }
     if (!can_issue(w, dev) || dev == owner) {
@@ -571,16 +563,27 @@ static void try_window(Walk *w, const StateWindow *window, Device *dev)
     }
 }
 
+/* An initiator that has a grant, more often than not. */
+static Device *any_initiator(Walk *w, const StateWindow *window)
+{
+    if (window->grants->len && !chance(w, 4)) {
+        return walk_device(w, g_array_index(window->grants, StateGrant,
+                                            pick(w, window->grants->len))
+                              .initiator);
+    }
+    return &w->devices[pick(w, DEVICES)];
+}
+
 static void event_dma(Walk *w)
 {
-    g_autoptr(State) state = state_new(w->qts);
+    g_autoptr(State) state = state_new(w->monitor);
 
     for (unsigned i = 0; i < 4 && state->windows->len; i++) {
         StateWindow *window = state->windows->pdata[pick(w,
                                                     state->windows->len)];
-        Device *dev = &w->devices[pick(w, DEVICES)];
+        Device *dev = any_initiator(w, window);
 
-        if (dev->model.present) {
+        if (window->mapped && dev->model.present) {
             try_window(w, window, dev);
         }
     }
@@ -591,17 +594,18 @@ static void event_dma_elsewhere(Walk *w)
 {
     Device *dev = &w->devices[pick(w, DEVICES)];
     unsigned n = pick(w, DIMMS);
-    uint32_t flags;
+    bool io = true;
 
     if (!dev->model.present) {
         return;
     }
     if (dev->group != NO_GROUP) {
-        g_assert_cmpint(translate(w, dev, 1 * MiB, true, &flags), ==, 0);
-        g_assert_cmphex(flags & P2P_VEC_RAM, ==, P2P_VEC_RAM);
-        g_assert_cmpint(translate(w, dev, DIMM(n), true, &flags) == 0, ==,
-                        w->dimm[n] || !translate(w, dev, DIMM(n), true,
-                                                 &flags));
+        g_assert_cmpint(translate(w, dev, 1 * MiB, true, &io), ==, 0);
+        g_assert_false(io);
+        if (w->dimm[n]) {
+            g_assert_cmpint(translate(w, dev, DIMM(n), true, &io), ==, 0);
+            g_assert_false(io);
+        }
     }
     if (!can_issue(w, dev)) {
         return;
@@ -894,27 +898,6 @@ static void eject(Walk *w, Device *dev)
     g_array_set_size(dev->shares, 0);
 }
 
-static void forget_device(Walk *w, Device *dev)
-{
-    g_autofree char *first = g_strdup_printf("%s ", dev->id);
-    g_autofree char *last = g_strdup_printf(" %s", dev->id);
-
-    forget(w, first, NULL);
-    forget(w, NULL, last);
-}
-
-/* Without a passthrough initiator a group's container is gone. */
-static void forget_group(Walk *w, int group)
-{
-    if (!group_initiator(w, group)) {
-        for (unsigned i = 0; i < DEVICES; i++) {
-            if (w->devices[i].model.present && w->devices[i].group == group) {
-                forget_device(w, &w->devices[i]);
-            }
-        }
-    }
-}
-
 static void plug(Walk *w, Device *dev)
 {
     const char *bus = dev->model.bridge - w->bridges ? "rp0" : "br0";
@@ -978,50 +961,14 @@ static void plug(Walk *w, Device *dev)
 static void event_hotplug(Walk *w)
 {
     Device *dev;
-    int group;
 
     do {
         dev = &w->devices[pick(w, DEVICES)];
     } while (!dev->pluggable);
-    group = dev->group;
     if (dev->model.present) {
         eject(w, dev);
     } else {
         plug(w, dev);
-    }
-    forget_device(w, dev);
-    forget_group(w, group);
-}
-
-/* A window was shared, or is so no longer: nothing is known of it. */
-static void forget_window(Walk *w, Device *dev, int bar)
-{
-    g_autofree char *first = g_strdup_printf("%s %d ", dev->id, bar);
-
-    /* Of others of the BAR a failure before may be in the way of a grant. */
-    if (!w->dirty) {
-        GHashTableIter iter;
-        gpointer key;
-        Memory *memory;
-
-        g_hash_table_iter_init(&iter, w->memory);
-        while (g_hash_table_iter_next(&iter, &key, (gpointer *)&memory)) {
-            if (g_str_has_prefix(key, first)) {
-                unsigned n = 0;
-
-                for (guint i = 0; i < dev->shares->len; i++) {
-                    Share *share = &g_array_index(dev->shares, Share, i);
-                    g_autofree char *name = g_strdup_printf(
-                        "%s %d %" PRIx64 " %" PRIx64 " ", dev->id, share->bar,
-                        share->offset, share->size);
-
-                    n += g_str_has_prefix(key, name);
-                }
-                if (!n) {
-                    g_hash_table_iter_remove(&iter);
-                }
-            }
-        }
     }
 }
 
@@ -1102,7 +1049,6 @@ static void event_share(Walk *w)
     if (!why) {
         share_add(dev, bar, offset, size, readonly);
     }
-    forget_window(w, dev, bar);
 }
 
 static void event_unshare(Walk *w)
@@ -1153,7 +1099,6 @@ static void event_unshare(Walk *w)
             g_array_remove_index(dev->shares, i);
         }
     }
-    forget_window(w, dev, bar);
 }
 
 static bool group_used(Walk *w, int group)
@@ -1247,7 +1192,7 @@ static void event_fault(Walk *w)
 
 static void remember_all(Walk *w)
 {
-    g_autoptr(State) state = state_new(w->qts);
+    g_autoptr(State) state = state_new(w->monitor);
 
     for (guint i = 0; i < state->windows->len; i++) {
         StateWindow *window = state->windows->pdata[i];
@@ -1255,7 +1200,11 @@ static void remember_all(Walk *w)
         for (guint j = 0; j < window->grants->len; j++) {
             StateGrant *grant = &g_array_index(window->grants, StateGrant, j);
 
-            remember(w, window, grant)->failures = grant->failures;
+            *remember(w, window, grant) = (Memory) {
+                .mapped = window->mapped, .gpa = window->gpa,
+                .failures = grant->failures, .last_failures = grant->failures,
+                .check = w->check,
+            };
         }
     }
 }
@@ -1280,7 +1229,6 @@ static void event_heal(Walk *w)
     w->dirty = false;
     /* What failed before is no excuse: whatever is decoded has moved. */
     w->seen = w->delivered;
-    forget(w, NULL, NULL);
     remember_all(w);
 }
 
@@ -1419,7 +1367,7 @@ static void find_power(Walk *w)
 
     set_up(w, dev);
     model_write_power(&w->model, &dev->model, 3);
-    state = state_new(w->qts);
+    state = state_new(w->monitor);
     w->model.power_decodes = state_window(state, "m0", 2, 0)->mapped;
     model_write_power(&w->model, &dev->model, 0);
 }
@@ -1429,12 +1377,13 @@ static void walk_start(Walk *w)
     g_autoptr(GString) args = g_string_new(
         "-nodefaults -machine q35,hpet=off -m 128,slots=2,maxmem=1G "
         "-object p2p-group,id=g0 -object p2p-group,id=g1 "
-        "-device p2p-fault-injector,id=f "
         "-device pci-bridge,id=br0,bus=pcie.0,addr=2,chassis_nr=1,shpc=off,"
         "msi=off -device pcie-root-port,id=rp0,bus=pcie.0,addr=3,chassis=2 ");
 
     layout_options(args);
+    w->monitor = state_monitor_new(args);
     w->qts = qtest_init(args->str);
+    state_monitor_start(w->monitor);
     qtest_qmp_set_event_callback(w->qts, on_event, NULL);
     w->group_exists[0] = w->group_exists[1] = true;
     w->memory = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -1461,6 +1410,7 @@ static void walk_end(Walk *w)
     g_hash_table_unref(w->memory);
     g_rand_free(w->random);
     qtest_quit(w->qts);
+    state_monitor_free(w->monitor);
 }
 
 static void test_walk(void)
@@ -1489,7 +1439,7 @@ static void test_walk(void)
     g_test_message("%u events in %.1f s: %" PRIu64 " windows looked at, %"
                    PRIu64 " grants installed, %" PRIu64 " transfers, %" PRIu64
                    " faults", n, (g_get_monotonic_time() - start) / 1e6,
-                   w->checks, w->installed, w->transfers, w->delivered);
+                   w->windows, w->installed, w->transfers, w->delivered);
 }
 
 int main(int argc, char **argv)
