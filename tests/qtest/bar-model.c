@@ -7,8 +7,13 @@
 #include "qemu/units.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "bar-model.h"
+#include "p2p-state.h"
 
 #define REGISTERS_SIZE 0x2000
+
+/* ACPI PCI hot-plug of q35: docs/specs/acpi_pci_hotplug.rst of QEMU */
+#define HOTPLUG_EJECT  (0xcc0 + 0x08)
+#define HOTPLUG_SELECT (0xcc0 + 0x10)
 
 ModelBar *model_bar(ModelDevice *dev, int bar)
 {
@@ -72,10 +77,26 @@ void model_plug(Model *model, ModelDevice *dev, uint64_t size)
     g_assert_cmpuint(dev->pm, !=, 0);
 }
 
-void model_unplug(Model *model, ModelDevice *dev)
+void model_unplug(Model *model, ModelDevice *dev, const char *id)
 {
+    QTestState *qts = dev->pci.qts;
+
+    qtest_qmp_device_del_send(qts, id);
+    qtest_outl(qts, HOTPLUG_SELECT, dev->bridge->hotplug);
+    qtest_outl(qts, HOTPLUG_EJECT, 1u << (dev->pci.devfn >> 3));
+    qtest_qmp_eventwait(qts, "DEVICE_DELETED");
     dev->present = false;
     reset(model, dev);
+}
+
+void model_add_bridge(Model *model, ModelBridge *bridge, const char *id)
+{
+    g_autofree char *bus = g_strdup_printf("/machine/peripheral/%s/%s", id,
+                                           id);
+
+    bridge->hotplug = qom_get_uint(bridge->pci.qts, bus, "acpi-pcihp-bsel");
+    g_assert_cmpuint(model->n_bridges, <, MODEL_BRIDGES);
+    model->bridges[model->n_bridges++] = bridge;
 }
 
 /* --- Registers --------------------------------------------------------- */

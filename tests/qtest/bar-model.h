@@ -27,6 +27,7 @@ typedef struct ModelBar {
 typedef struct ModelBridge {
     GuestPci pci;
     uint8_t secondary;
+    unsigned hotplug;       /* ACPI's number of the bus behind it */
     uint16_t command;
     GuestPciWindow memory;
     GuestPciWindow prefetchable;
@@ -61,7 +62,12 @@ typedef struct Model {
 
 /* The device is there, as after a reset.  @size: of BARs 2 and 4 */
 void model_plug(Model *model, ModelDevice *dev, uint64_t size);
-void model_unplug(Model *model, ModelDevice *dev);
+
+/* Hot-unplug of a device behind a bridge, with the guest's part in it. */
+void model_unplug(Model *model, ModelDevice *dev, const char *id);
+
+/* @id: the bridge's; of q35 */
+void model_add_bridge(Model *model, ModelBridge *bridge, const char *id);
 
 /* @bar: 0, 2 or 4 */
 ModelBar *model_bar(ModelDevice *dev, int bar);

@@ -81,7 +81,6 @@ typedef struct Walk {
     GRand *random;
     Model model;
     ModelBridge bridges[PORTS];
-    unsigned bsel[PORTS];   /* ACPI's number of the bus */
     Device devices[DEVICES];
     bool group_exists[GROUPS];
     bool required[GROUPS];
@@ -884,17 +883,10 @@ static QDict *dict(const char *key, const char *value)
     return dict;
 }
 
-static void eject(Walk *w, Device *dev)
+static void unplug(Walk *w, Device *dev)
 {
-    unsigned bridge = dev->model.bridge - w->bridges;
-
     note(w, "unplug %s", dev->id);
-    must(w, dict("id", dev->id), "device_del");
-    /* ACPI PCI hot-plug of q35: the guest's part */
-    qtest_outl(w->qts, 0xcc0 + 0x10, w->bsel[bridge]);
-    qtest_outl(w->qts, 0xcc0 + 0x8, 1u << (dev->model.pci.devfn >> 3));
-    qtest_qmp_eventwait(w->qts, "DEVICE_DELETED");
-    model_unplug(&w->model, &dev->model);
+    model_unplug(&w->model, &dev->model, dev->id);
     g_array_set_size(dev->shares, 0);
 }
 
@@ -966,7 +958,7 @@ static void event_hotplug(Walk *w)
         dev = &w->devices[pick(w, DEVICES)];
     } while (!dev->pluggable);
     if (dev->model.present) {
-        eject(w, dev);
+        unplug(w, dev);
     } else {
         plug(w, dev);
     }
@@ -1321,7 +1313,7 @@ static void walk_devices(Walk *w)
     for (unsigned i = 0; i < PORTS; i++) {
         w->bridges[i].pci = (GuestPci) { w->qts, 0, ports[i] };
         w->bridges[i].secondary = 1 + i;
-        w->model.bridges[w->model.n_bridges++] = &w->bridges[i];
+        model_add_bridge(&w->model, &w->bridges[i], i ? "rp0" : "br0");
         open_bridge(w, &w->bridges[i]);
     }
     for (unsigned i = 0; i < DEVICES; i++) {
@@ -1344,18 +1336,6 @@ static void walk_devices(Walk *w)
                 share_auto(dev);
             }
         }
-    }
-}
-
-static void find_bus_numbers(Walk *w)
-{
-    static const char *const buses[PORTS] = { "br0/br0", "rp0/rp0" };
-
-    for (unsigned i = 0; i < PORTS; i++) {
-        g_autofree char *path = g_strdup_printf("/machine/peripheral/%s",
-                                                buses[i]);
-
-        w->bsel[i] = qom_get_uint(w->qts, path, "acpi-pcihp-bsel");
     }
 }
 
@@ -1391,7 +1371,6 @@ static void walk_start(Walk *w)
     w->model.fixed[DIMMS + 1] = (GuestPciWindow) { { 0xfec00000 }, 0x1000 };
     w->model.fixed[DIMMS + 2] = (GuestPciWindow) { { 0xfee00000 }, 1 * MiB };
     walk_devices(w);
-    find_bus_numbers(w);
     find_power(w);
     set_up_all(w);
     check(w);
