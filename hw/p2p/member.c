@@ -387,11 +387,14 @@ static bool p2p_is_asleep(PCIDevice *dev)
 
 static void p2p_member_suspend(P2PMember *member, bool suspended)
 {
+    int64_t start = get_clock();
+
     if (suspended != member->suspended) {
-        trace_p2p_suspend(p2p_device_name(member->dev), suspended);
         member->suspended = suspended;
         p2p_changed();
         p2p_update();
+        trace_p2p_suspend(p2p_device_name(member->dev), suspended,
+                          member->windows->len, get_clock() - start);
     }
 }
 

@@ -419,6 +419,7 @@ const char *p2p_bar_why_unshared(P2PMember *member, int bar)
 static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
                                Error **errp)
 {
+    int64_t start = get_clock();
     uint64_t stuck = 0;
 
     for (guint i = 0; i < windows->len; i++) {
@@ -440,6 +441,8 @@ static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
         p2p_window_grants_end(window, "the window is no longer shared");
         p2p_window_free(window);
     }
+    trace_p2p_windows_remove(p2p_device_name(member->dev), windows->len,
+                             get_clock() - start);
     if (stuck) {
         error_setg(errp, "%s: VFIO could not take 0x%" PRIx64 " bytes out of "
                    "the IOMMU; initiators may still reach them. Unplug the "
