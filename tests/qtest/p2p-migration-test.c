@@ -685,7 +685,7 @@ static void test_cancel(void)
 
 /* --- Stop and go ------------------------------------------------------- */
 
-#define STOPS 40
+#define STOPS 24
 
 static void test_stop(const void *opaque)
 {
