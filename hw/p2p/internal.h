@@ -218,6 +218,8 @@ struct P2PBarWindow {
     uint64_t size;
     P2PAccess access;
     P2PBacking backing;
+    MemoryRegion *mr;        /* what stands there; NULL: P2P_BACKING_IO */
+    hwaddr mr_offset;        /* where the window begins in it */
     /*
      * For device models; revoked and made anew when the window moves.  An
      * owned reference; NULL: none now.

@@ -41,29 +41,6 @@ static QTAILQ_HEAD(, P2PStuck) p2p_stuck = QTAILQ_HEAD_INITIALIZER(p2p_stuck);
 
 /* --- Calls ------------------------------------------------------------- */
 
-/* What stands in the BAR at @offset, and its CPU mapping; false: none. */
-static bool p2p_iommu_source(P2PBarWindow *window, P2PIommuMap *map)
-{
-    PCIIORegion *bar = &window->owner->dev->io_regions[window->bar];
-    Object *peek = p2p_peek_new(bar->memory, map->offset, map->size);
-    MemoryRegionSection s = p2p_peek_find(peek, 0, map->size);
-    bool ok = s.mr && memory_region_is_ram(s.mr) &&
-              !s.offset_within_address_space &&
-              int128_get64(s.size) == map->size;
-
-    if (ok) {
-        map->mr = s.mr;
-        map->hva = (uint8_t *)memory_region_get_ram_ptr(s.mr) +
-                   s.offset_within_region;
-    }
-    if (s.mr) {
-        /* It stays for as long as the BAR does, and so does the BQL. */
-        memory_region_unref(s.mr);
-    }
-    p2p_peek_free(peek);
-    return ok;
-}
-
 static int p2p_iommu_map(const P2PPassthrough *backend, void *container,
                          P2PBarWindow *window, hwaddr iova, uint64_t size)
 {
@@ -72,12 +49,14 @@ static int p2p_iommu_map(const P2PPassthrough *backend, void *container,
         .readonly = window->access == P2P_ACCESS_RO,
         .dev = window->owner->dev,
         .bar = window->bar, .offset = window->offset,
+        .mr = window->mr,
+        .hva = (uint8_t *)memory_region_get_ram_ptr(window->mr) +
+               window->mr_offset,
     };
     int ret = p2p_inject_fault();
 
     if (!ret) {
-        ret = p2p_iommu_source(window, &map) ? backend->map(container, &map)
-                                             : -ENXIO;
+        ret = backend->map(container, &map);
     }
     trace_p2p_iommu_map(p2p_device_name(window->owner->dev), window->bar,
                         container, iova, size, ret);

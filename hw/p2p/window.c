@@ -25,6 +25,8 @@ typedef struct P2PRange {
     uint64_t offset;
     uint64_t size;
     P2PBacking backing;
+    MemoryRegion *mr;       /* what stands there, if it has a CPU mapping */
+    hwaddr mr_offset;       /* and where the range begins in it */
 } P2PRange;
 
 /*
@@ -56,6 +58,8 @@ static GArray *p2p_bar_ranges(PCIDevice *dev, int bar)
             } else {
                 range.size = int128_get64(s.size);
                 range.backing = p2p_backing_of(s.mr);
+                range.mr = s.mr;
+                range.mr_offset = s.offset_within_region;
             }
             memory_region_unref(s.mr);
         } else {
@@ -66,6 +70,8 @@ static GArray *p2p_bar_ranges(PCIDevice *dev, int bar)
         if (range.backing != P2P_BACKING_IO) {
             uint64_t end = QEMU_ALIGN_DOWN(range.offset + range.size, page);
 
+            range.mr_offset += QEMU_ALIGN_UP(range.offset, page) -
+                               range.offset;
             range.offset = QEMU_ALIGN_UP(range.offset, page);
             range.size = end > range.offset ? end - range.offset : 0;
             if (range.size) {
@@ -117,6 +123,8 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
     window->size = range.size;
     window->access = access;
     window->backing = range.backing;
+    window->mr = range.mr;
+    window->mr_offset = range.mr_offset;
     window->state = P2P_WINDOW_STATE_UNMAPPED;
     window->installs = g_array_new(false, true, sizeof(P2PInstall));
     window->traffic = g_atomic_rc_box_new0(P2PTraffic);
@@ -325,6 +333,7 @@ static bool p2p_share_item(P2PMember *member, const char *text,
         uint64_t end = MIN(range.offset + range.size, item->end);
 
         if (start < end) {
+            range.mr_offset += start - range.offset;
             range.offset = start;
             range.size = end - start;
             covered += range.size;
@@ -575,7 +584,8 @@ static bool p2p_window_visible(P2PBarWindow *window, hwaddr gpa)
         ok = s.offset_within_address_space == gpa + done &&
              p2p_offset_in_bar(bar, s.mr, s.offset_within_region, &offset) &&
              offset == window->offset + done &&
-             p2p_backing_of(s.mr) == window->backing;
+             (window->mr ? s.mr == window->mr
+                         : p2p_backing_of(s.mr) == P2P_BACKING_IO);
         memory_region_unref(s.mr);
         if (!ok) {
             return false;
