@@ -27,9 +27,13 @@
 #define NOWHERE (96 * GiB)
 #define LEN     (64 * KiB)
 
+/* From FAULTS on, only of emulated devices */
+enum { INSTALLED, MAPS, UNMAPS, FAILURES, FAULTS, REQUESTS, BYTES };
+
 static const char *const names[] = {
-    "windows-installed", "maps", "unmaps", "failures", "faults",
-    "requests", "bytes",
+    [INSTALLED] = "windows-installed", [MAPS] = "maps", [UNMAPS] = "unmaps",
+    [FAILURES] = "failures", [FAULTS] = "faults", [REQUESTS] = "requests",
+    [BYTES] = "bytes",
 };
 
 /* --- Asking ------------------------------------------------------------ */
@@ -108,6 +112,8 @@ static void expect_same(PeerMachine *m, const char *id, const uint64_t *ended)
     g_autoptr(QDict) values = stats_of(m->qts, "", id);
     uint64_t sum[ARRAY_SIZE(names)] = { 0 };
     const QListEntry *g, *o, *w;
+    bool passthrough = false;
+    unsigned n;
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(reply, "return"), g) {
         const QDict *group = qobject_to(QDict, g->value);
@@ -119,12 +125,18 @@ static void expect_same(PeerMachine *m, const char *id, const uint64_t *ended)
                 add_grants(qobject_to(QDict, w->value), id, sum);
             }
             if (g_str_equal(qdict_get_str(member, "id"), id)) {
-                sum[4] = p2p_monitor_uint(member, "faults");
+                passthrough = g_str_equal(qdict_get_str(member, "kind"),
+                                          "passthrough");
+                g_assert_cmpint(qdict_haskey(member, "faults"), ==,
+                                !passthrough);
+                sum[FAULTS] = passthrough ? 0 : p2p_monitor_uint(member,
+                                                                 "faults");
             }
         }
     }
-    g_assert_cmpuint(qdict_size(values), ==, ARRAY_SIZE(names));
-    for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+    n = passthrough ? FAULTS : ARRAY_SIZE(names);
+    g_assert_cmpuint(qdict_size(values), ==, n);
+    for (unsigned i = 0; i < n; i++) {
         g_test_message("%s: %s %" PRIu64, id, names[i], sum[i]);
         g_assert_cmpuint(p2p_monitor_uint(values, names[i]), ==,
                          sum[i] + (ended ? ended[i] : 0));
@@ -403,6 +415,48 @@ static void test_decode(void)
     peer_machine_end(m);
 }
 
+static void inject(PeerMachine *m, uint64_t fail_at)
+{
+    qtest_qmp_assert_success(m->qts, "{ 'execute': 'qom-set', 'arguments': {"
+        " 'path': 'fi0', 'property': 'fail-at', 'value': %" PRIu64 " } }",
+        fail_at);
+}
+
+/* What QEMU does not see of it is not there; calls that fail are. */
+static void test_passthrough(void)
+{
+    PeerMachine *m = peer_machine_new("q35", &drive_nvme, "", DISK
+        "-device p2p-fault-injector,id=fi0,count=100 "
+        "-device p2p-fake-passthrough,id=t1,addr=5,p2p-group=g0,"
+        "p2p-share=none ");
+    uint64_t maps = stat_of(m, "t1", "maps");
+
+    g_assert_cmpuint(stat_of(m, "t1", "windows-installed"), ==, 2);
+    g_assert_cmpuint(stat_of(m, "t1", "failures"), ==, 0);
+    g_assert_cmpuint(grant_stat(m, "t1", 2, "requests"), ==, UINT64_MAX);
+    g_assert_cmpuint(grant_stat(m, "t1", 2, "bytes"), ==, UINT64_MAX);
+    expect_same(m, "t1", NULL);
+    expect_same(m, DRIVE_ID, NULL);
+
+    guest_pci_command(&m->target, 0, PCI_COMMAND_MEMORY);
+    inject(m, 1);
+    guest_pci_command(&m->target, PCI_COMMAND_MEMORY, 0);
+    g_assert_cmpuint(stat_of(m, "t1", "windows-installed"), ==, 0);
+    g_assert_cmpuint(stat_of(m, "t1", "maps"), ==, maps);
+    g_assert_cmpuint(stat_of(m, "t1", "unmaps"), ==, maps);
+    g_assert_cmpuint(stat_of(m, "t1", "failures"), >, 0);
+    g_assert_cmpuint(grant_stat(m, "t1", 2, "last-errno"), ==, ENOMEM);
+    expect_same(m, "t1", NULL);
+
+    inject(m, 0);
+    guest_pci_command(&m->target, 0, PCI_COMMAND_MEMORY);
+    guest_pci_command(&m->target, PCI_COMMAND_MEMORY, 0);
+    g_assert_cmpuint(stat_of(m, "t1", "maps"), ==, maps + 2);
+    g_assert_cmpuint(stat_of(m, "t1", "failures"), >, 0);
+    expect_same(m, "t1", NULL);
+    peer_machine_end(m);
+}
+
 static void get_stats(PeerMachine *m, const char *id, uint64_t *values)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
@@ -434,10 +488,10 @@ static void test_ended(void)
     qtest_qmp_assert_success(m->qts, "{ 'execute': 'p2p-unshare',"
         " 'arguments': { 'device': 't0', 'bar': 2 } }");
     get_stats(m, "t1", ended);
-    g_assert_cmpuint(ended[0], ==, 1);              /* windows-installed */
-    g_assert_cmpuint(ended[1], ==, before[1]);      /* maps */
-    g_assert_cmpuint(ended[2], ==, before[2] + 1);  /* unmaps */
-    for (unsigned i = 3; i < ARRAY_SIZE(names); i++) {
+    g_assert_cmpuint(ended[INSTALLED], ==, 1);
+    g_assert_cmpuint(ended[MAPS], ==, before[MAPS]);
+    g_assert_cmpuint(ended[UNMAPS], ==, before[UNMAPS] + 1);
+    for (unsigned i = FAILURES; i < ARRAY_SIZE(names); i++) {
         g_assert_cmpuint(ended[i], ==, before[i]);
     }
 
@@ -445,11 +499,11 @@ static void test_ended(void)
     qtest_qmp_assert_success(m->qts, "{ 'execute': 'p2p-unshare',"
         " 'arguments': { 'device': 't0', 'bar': 4 } }");
     get_stats(m, "t1", ended);
-    g_assert_cmpuint(ended[0], ==, 0);
-    g_assert_cmpuint(ended[1], ==, ended[2]);
+    g_assert_cmpuint(ended[INSTALLED], ==, 0);
+    g_assert_cmpuint(ended[MAPS], ==, ended[UNMAPS]);
     qtest_qmp_assert_success(m->qts, "{ 'execute': 'p2p-share',"
         " 'arguments': { 'device': 't0', 'bar': 2 } }");
-    ended[4] = 0;                                   /* faults: not of grants */
+    ended[FAULTS] = 0;          /* they are not of grants */
     expect_same(m, "t1", ended);
     g_assert_cmpuint(grant_stat(m, "t1", 2, "bytes"), ==, 0);
     g_assert_true(testdev_write(&t1, (P2PBusAddr) { PEER_BAR2 }, &word, 8));
@@ -459,16 +513,16 @@ static void test_ended(void)
     get_stats(m, "t1", before);
     eject(m, "t0", PEER_SLOT);
     get_stats(m, "t1", ended);
-    g_assert_cmpuint(ended[0], ==, 0);
-    g_assert_cmpuint(ended[1], ==, before[1]);
-    g_assert_cmpuint(ended[2], ==, before[1]);
-    g_assert_cmpuint(ended[6], ==, before[6]);      /* bytes */
-    ended[4] = 0;
+    g_assert_cmpuint(ended[INSTALLED], ==, 0);
+    g_assert_cmpuint(ended[MAPS], ==, before[MAPS]);
+    g_assert_cmpuint(ended[UNMAPS], ==, before[MAPS]);
+    g_assert_cmpuint(ended[BYTES], ==, before[BYTES]);
+    ended[FAULTS] = 0;
     peer_machine_plug(m);
     peer_machine_place(m);
     expect_same(m, "t1", ended);
     g_assert_true(testdev_write(&t1, (P2PBusAddr) { PEER_BAR2 }, &word, 8));
-    g_assert_cmpuint(stat_of(m, "t1", "bytes"), ==, before[6] + 8);
+    g_assert_cmpuint(stat_of(m, "t1", "bytes"), ==, before[BYTES] + 8);
 
     /* The initiator does. */
     eject(m, "t1", T1_SLOT);
@@ -562,6 +616,7 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/stats/accesses", test_accesses);
     qtest_add_func("p2p/stats/faults", test_faults);
     qtest_add_func("p2p/stats/decode", test_decode);
+    qtest_add_func("p2p/stats/passthrough", test_passthrough);
     qtest_add_func("p2p/stats/ended", test_ended);
     qtest_add_func("p2p/stats/filters", test_filters);
     qtest_add_func("p2p/stats/hmp", test_hmp);
