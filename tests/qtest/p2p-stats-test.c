@@ -280,6 +280,23 @@ static void test_drive(const void *opaque)
     peer_machine_end(m);
 }
 
+static void test_failed_request(void)
+{
+    PeerMachine *m = peer_machine_new("q35", &drive_nvme, "",
+        "-blockdev driver=blkdebug,node-name=disk,image.driver=null-co,"
+        "image.size=4194304,inject-error.0.event=none,"
+        "inject-error.0.iotype=write,inject-error.0.errno=28 ");
+    g_autoptr(QDict) window = NULL;
+
+    g_assert_cmpint(drive_once(m, DRIVE_READ, PEER_BAR2, LEN), ==, 0);
+    g_assert_cmpint(drive_once(m, DRIVE_WRITE, PEER_BAR2, LEN), ==, -EIO);
+    g_assert_cmpuint(grant_stat(m, DRIVE_ID, 2, "requests"), ==, 1);
+    g_assert_cmpuint(grant_stat(m, DRIVE_ID, 2, "bytes"), ==, LEN);
+    window = p2p_monitor_window(m->qts, "t0", 2, 0);
+    g_assert_cmpuint(p2p_monitor_uint(window, "failed-requests"), ==, 1);
+    peer_machine_end(m);
+}
+
 /* Nobody knows whose a namespace's requests are, but whose the buffers are. */
 static void test_namespace(void)
 {
@@ -612,6 +629,7 @@ int main(int argc, char **argv)
         path = g_strdup_printf("p2p/stats/two-windows/%s", drives[i]->name);
         qtest_add_data_func(path, drives[i], test_two_windows);
     }
+    qtest_add_func("p2p/stats/failed-request", test_failed_request);
     qtest_add_func("p2p/stats/namespace", test_namespace);
     qtest_add_func("p2p/stats/accesses", test_accesses);
     qtest_add_func("p2p/stats/faults", test_faults);
