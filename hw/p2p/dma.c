@@ -94,24 +94,24 @@ void *p2p_dma_map(MemoryRegion *mr, hwaddr addr, hwaddr *plen, bool is_write)
 }
 
 /*
- * A member's device, or NULL.  The root is not the view's, but what switches
- * bus mastering in front of it.
+ * Who has mapped a window; NULL: cannot be told.  The root is not the view's,
+ * but what switches bus mastering in front of it, and stands in the device that
+ * owns it.  To look at the type of that would cost more than all else.
  */
-static PCIDevice *p2p_device_of_root(MemoryRegion *root)
+static P2PMember *p2p_member_of_root(MemoryRegion *root)
 {
-    Object *obj = object_dynamic_cast(memory_region_owner(root),
-                                      TYPE_PCI_DEVICE);
+    PCIDevice *dev = container_of(root, PCIDevice,
+                                  bus_master_container_region);
 
-    return obj && PCI_DEVICE(obj)->p2p.as ? PCI_DEVICE(obj) : NULL;
+    /* It is a member for as long as it has buffers mapped. */
+    return memory_region_owner(root) == (Object *)dev ? dev->p2p.member : NULL;
 }
 
 static void p2p_dma_count(MemoryRegion *root, P2PBarMapping *mapping,
                           hwaddr accessed)
 {
-    PCIDevice *dev = p2p_device_of_root(root);
-    P2PMember *member = dev ? dev->p2p.member : NULL;
+    P2PMember *member = p2p_member_of_root(root);
 
-    /* It is a member for as long as it has buffers mapped. */
     if (member && !member->by_request && accessed &&
         p2p_bar_mapping_state(mapping) == P2P_MAPPING_LIVE) {
         p2p_traffic_add_of(p2p_bar_mapping_traffic(mapping), member->index, 1,
@@ -137,8 +137,16 @@ bool p2p_dma_unmap(MemoryRegion *root, void *ptr, hwaddr accessed)
     return true;
 }
 
+static bool p2p_root_is_of_member(MemoryRegion *root)
+{
+    Object *dev = object_dynamic_cast(memory_region_owner(root),
+                                      TYPE_PCI_DEVICE);
+
+    return dev && PCI_DEVICE(dev)->p2p.as;
+}
+
 uint64_t p2p_dma_residual(MemoryRegion *root, MemTxResult result,
                           uint64_t size, uint64_t residual)
 {
-    return result != MEMTX_OK && p2p_device_of_root(root) ? size : residual;
+    return result != MEMTX_OK && p2p_root_is_of_member(root) ? size : residual;
 }
