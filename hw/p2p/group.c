@@ -65,16 +65,17 @@ void p2p_changed(void)
     p2p_dirty = true;
 }
 
-void p2p_update(void)
+int64_t p2p_update(void)
 {
     static bool busy, again;
+    int64_t out_of_reach;
     P2PGroup *group;
     P2PMember *member;
 
     /* Changing the views ends in p2p_memory_committed(), that is, here. */
     if (busy) {
         again = true;
-        return;
+        return get_clock();
     }
 
     busy = true;
@@ -90,16 +91,18 @@ void p2p_update(void)
         p2p_iommu_revoke();
         p2p_views_sync();
     } while (again);
+    out_of_reach = get_clock();
     p2p_iommu_install();
     busy = false;
 
     if (!p2p_dirty) {
-        return;
+        return out_of_reach;
     }
     p2p_dirty = false;
     QTAILQ_FOREACH(group, &p2p_groups, next) {
         p2p_grants_update(group);
     }
+    return out_of_reach;
 }
 
 void p2p_memory_committed(void)

@@ -88,8 +88,12 @@ P2PMember *p2p_group_next(P2PGroup *group, P2PMember *after);
 
 const char *p2p_group_id(P2PGroup *group);
 
-/* Bring views, grants and maps in line with the machine. */
-void p2p_update(void);
+/*
+ * Bring views, grants and maps in line with the machine.  Returns when, by
+ * get_clock(), what was to be taken away was out of everybody's reach: that
+ * comes first.
+ */
+int64_t p2p_update(void);
 
 /* Something has happened that the next p2p_update() must take in. */
 void p2p_changed(void);
@@ -558,6 +562,9 @@ void p2p_iommu_revoke_window(P2PBarWindow *window);
 
 /* @window is about to be freed: what is stuck of it is tried again without. */
 void p2p_iommu_abandon_window(P2PBarWindow *window);
+
+/* How long all unmap calls so far have taken: nanoseconds in the kernel */
+extern int64_t p2p_iommu_unmap_ns;
 
 /*
  * Whether the container of @initiator can map the first page of @window: tried

@@ -25,6 +25,8 @@ int (*p2p_fault_injector)(void);
  */
 static unsigned p2p_room;
 
+int64_t p2p_iommu_unmap_ns;
+
 /* Could not be taken out of a container, and belongs to no window any more. */
 typedef struct P2PStuck {
     const P2PPassthrough *backend;
@@ -70,6 +72,7 @@ static int p2p_iommu_unmap(const P2PPassthrough *backend, void *container,
 {
     int64_t start = get_clock();
     int ret = p2p_inject_fault();
+    int64_t ns;
 
     if (!ret) {
         ret = backend->unmap(container, iova, size);
@@ -77,8 +80,9 @@ static int p2p_iommu_unmap(const P2PPassthrough *backend, void *container,
     if (!ret) {
         p2p_room++;
     }
-    trace_p2p_iommu_unmap(name, bar, container, iova, size, ret,
-                          get_clock() - start);
+    ns = get_clock() - start;
+    p2p_iommu_unmap_ns += ns;
+    trace_p2p_iommu_unmap(name, bar, container, iova, size, ret, ns);
     return ret;
 }
 

@@ -388,13 +388,16 @@ static bool p2p_is_asleep(PCIDevice *dev)
 static void p2p_member_suspend(P2PMember *member, bool suspended)
 {
     int64_t start = get_clock();
+    int64_t unmap_ns = p2p_iommu_unmap_ns;
+    int64_t end;
 
     if (suspended != member->suspended) {
         member->suspended = suspended;
         p2p_changed();
-        p2p_update();
+        end = p2p_update();
         trace_p2p_suspend(p2p_device_name(member->dev), suspended,
-                          member->windows->len, get_clock() - start);
+                          member->windows->len, end - start,
+                          p2p_iommu_unmap_ns - unmap_ns);
     }
 }
 

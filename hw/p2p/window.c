@@ -134,12 +134,19 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
     return true;
 }
 
-void p2p_window_free(P2PBarWindow *window)
+/* From now on it is out of the device models' reach. */
+static void p2p_window_unmap(P2PBarWindow *window)
 {
     p2p_iommu_abandon_window(window);
     if (window->mapping) {
         p2p_bar_mapping_revoke(window->mapping);
+        window->mapping = NULL;
     }
+}
+
+void p2p_window_free(P2PBarWindow *window)
+{
+    p2p_window_unmap(window);
     g_atomic_rc_box_release(window->traffic);
     for (int i = 0; i < P2P_MAX_INITIATORS; i++) {
         p2p_grant_clear(&window->grants[i]);
@@ -429,17 +436,23 @@ static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
                                Error **errp)
 {
     int64_t start = get_clock();
+    int64_t unmap_ns = p2p_iommu_unmap_ns;
+    int64_t end;
     uint64_t stuck = 0;
 
     for (guint i = 0; i < windows->len; i++) {
+        P2PBarWindow *window = windows->pdata[i];
         guint index;
 
-        g_ptr_array_find(member->windows, windows->pdata[i], &index);
+        g_ptr_array_find(member->windows, window, &index);
         g_ptr_array_steal_index(member->windows, index);
-        p2p_iommu_revoke_window(windows->pdata[i]);
+        p2p_iommu_revoke_window(window);
+        p2p_window_unmap(window);
     }
     p2p_changed();
-    p2p_update();
+    end = p2p_update();
+    trace_p2p_windows_remove(p2p_device_name(member->dev), windows->len,
+                             end - start, p2p_iommu_unmap_ns - unmap_ns);
 
     for (guint i = 0; i < windows->len; i++) {
         P2PBarWindow *window = windows->pdata[i];
@@ -450,8 +463,6 @@ static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
         p2p_window_grants_end(window, "the window is no longer shared");
         p2p_window_free(window);
     }
-    trace_p2p_windows_remove(p2p_device_name(member->dev), windows->len,
-                             get_clock() - start);
     if (stuck) {
         error_setg(errp, "%s: VFIO could not take 0x%" PRIx64 " bytes out of "
                    "the IOMMU; initiators may still reach them. Unplug the "
@@ -626,9 +637,8 @@ static void p2p_window_remap(P2PBarWindow *window, bool moved)
     bool broken = window->mapping && p2p_bar_mapping_state(window->mapping) !=
                                      P2P_MAPPING_LIVE;
 
-    if (window->mapping && (moved || !wanted || broken)) {
-        p2p_bar_mapping_revoke(window->mapping);
-        window->mapping = NULL;
+    if (moved || !wanted || broken) {
+        p2p_window_unmap(window);
     }
     if (wanted && !window->mapping) {
         window->mapping = p2p_bar_mapping_new(window, moved || !broken);
