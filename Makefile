@@ -118,7 +118,7 @@ check-matrix: $(BUILD)/config.mk
 # --- Benches
 
 .PHONY: bench bench-deps
-bench: bench-deps build stock
+bench: bench-deps build stock kernel
 	@tests/bench/run $(BUILD)
 
 bench-deps:
