@@ -62,6 +62,11 @@ static P2PFakeContainer *p2p_fake_find(AddressSpace *as)
     return NULL;
 }
 
+static P2PIommuMap *p2p_fake_mapping(P2PFakeContainer *container, guint i)
+{
+    return &g_array_index(container->mappings, P2PIommuMap, i);
+}
+
 static void p2p_fake_attach(PCIDevice *pci)
 {
     AddressSpace *as = pci->p2p.as;
@@ -88,15 +93,13 @@ static void p2p_fake_detach(PCIDevice *pci)
     if (!container->users->len) {
         g_ptr_array_unref(container->users);
         QTAILQ_REMOVE(&p2p_fake_containers, container, next);
+        for (guint i = 0; i < container->mappings->len; i++) {
+            object_unref(OBJECT(p2p_fake_mapping(container, i)->dev));
+        }
         g_array_free(container->mappings, true);
         g_list_free_full(container->ranges, g_free);
         g_free(container);
     }
-}
-
-static P2PIommuMap *p2p_fake_mapping(P2PFakeContainer *container, guint i)
-{
-    return &g_array_index(container->mappings, P2PIommuMap, i);
 }
 
 static void *p2p_fake_container(PCIDevice *dev)
@@ -143,6 +146,8 @@ static int p2p_fake_map(void *opaque, const P2PIommuMap *map)
             return -EEXIST;
         }
     }
+    /* As the kernel does, that pins the pages. */
+    object_ref(OBJECT(map->dev));
     g_array_append_val(container->mappings, *map);
     return 0;
 }
@@ -155,6 +160,7 @@ static int p2p_fake_unmap(void *opaque, hwaddr iova, uint64_t size)
         P2PIommuMap *map = p2p_fake_mapping(container, i);
 
         if (map->iova == iova && map->size == size) {
+            object_unref(OBJECT(map->dev));
             g_array_remove_index(container->mappings, i);
             return 0;
         }
@@ -202,7 +208,7 @@ static MemTxResult p2p_fake_dma(PCIDevice *pci, dma_addr_t addr, void *buffer,
             continue;
         }
         if (addr < map->iova || addr + len > map->iova + map->size ||
-            !map->dev || (is_write && map->readonly)) {
+            (is_write && map->readonly)) {
             return MEMTX_ACCESS_ERROR;
         }
         if (is_write) {
@@ -216,22 +222,14 @@ static MemTxResult p2p_fake_dma(PCIDevice *pci, dma_addr_t addr, void *buffer,
                     : pci_dma_read(pci, addr, buffer, len);
 }
 
-/*
- * The hardware stops decoding, or has @gone: nobody may have its BARs in an
- * IOMMU.
- */
-static void p2p_fake_stop(PCIDevice *pci, bool gone)
+/* The hardware stops decoding: nobody may have its BARs in an IOMMU. */
+static void p2p_fake_stop(PCIDevice *pci)
 {
     P2PFakeContainer *container;
 
     QTAILQ_FOREACH(container, &p2p_fake_containers, next) {
         for (guint i = 0; i < container->mappings->len; i++) {
-            P2PIommuMap *map = p2p_fake_mapping(container, i);
-
-            if (map->dev == pci) {
-                p2p_fake_late++;
-                map->dev = gone ? NULL : pci;
-            }
+            p2p_fake_late += p2p_fake_mapping(container, i)->dev == pci;
         }
     }
 }
@@ -252,7 +250,7 @@ static void p2p_fake_config_write(PCIDevice *pci, uint32_t addr,
 
     p2p_before_config_write(pci, addr, value, len);
     if (stops) {
-        p2p_fake_stop(pci, false);
+        p2p_fake_stop(pci);
     }
     parent->config_write(pci, addr, value, len);
     p2p_after_config_write(pci);
@@ -283,7 +281,7 @@ static void p2p_fake_exit(PCIDevice *pci)
     PCIDeviceClass *parent = PCI_DEVICE_CLASS(object_class_by_name(
                                                   TYPE_P2P_TESTDEV));
 
-    p2p_fake_stop(pci, true);
+    p2p_fake_stop(pci);
     p2p_fake_detach(pci);
     parent->exit(pci);
 }
@@ -310,7 +308,8 @@ static void p2p_fake_print(P2PFakeContainer *container, GString *text)
         g_string_append_printf(text, "0x%" PRIx64 " 0x%" PRIx64
                                " %s %s %d 0x%" PRIx64 "\n", map->iova,
                                map->size, map->readonly ? "ro" : "rw",
-                               map->dev ? p2p_device_name(map->dev) : "-",
+                               map->dev->qdev.realized
+                               ? p2p_device_name(map->dev) : "-",
                                map->bar, map->offset);
     }
 }

@@ -190,6 +190,15 @@ static void read_tables(State *state, StateMonitor *monitor)
     }
 }
 
+static gint compare_windows(gconstpointer a, gconstpointer b)
+{
+    const StateWindow *wa = *(StateWindow *const *)a;
+    const StateWindow *wb = *(StateWindow *const *)b;
+    int order = strcmp(wa->owner, wb->owner) ?: wa->bar - wb->bar;
+
+    return order ?: (wa->offset > wb->offset) - (wa->offset < wb->offset);
+}
+
 State *state_new(StateMonitor *monitor)
 {
     State *state = g_new0(State, 1);
@@ -209,6 +218,7 @@ State *state_new(StateMonitor *monitor)
                          qobject_to(QDict, m->value));
         }
     }
+    g_ptr_array_sort(state->windows, compare_windows);
     return state;
 }
 

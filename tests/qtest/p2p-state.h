@@ -55,7 +55,7 @@ typedef struct StateTable {
 /* Strings belong to it. */
 typedef struct State {
     QDict *reply;
-    GPtrArray *windows;     /* of StateWindow */
+    GPtrArray *windows;     /* of StateWindow, by owner and place in it */
     GPtrArray *members;     /* ids */
     GPtrArray *tables;      /* of StateTable */
     uint64_t calls;         /* to the host, by the fault injector */
