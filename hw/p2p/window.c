@@ -137,7 +137,6 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
 /* From now on it is out of the device models' reach. */
 static void p2p_window_unmap(P2PBarWindow *window)
 {
-    p2p_iommu_abandon_window(window);
     if (window->mapping) {
         p2p_bar_mapping_revoke(window->mapping);
         window->mapping = NULL;
@@ -146,6 +145,7 @@ static void p2p_window_unmap(P2PBarWindow *window)
 
 void p2p_window_free(P2PBarWindow *window)
 {
+    p2p_iommu_abandon_window(window);
     p2p_window_unmap(window);
     g_atomic_rc_box_release(window->traffic);
     for (int i = 0; i < P2P_MAX_INITIATORS; i++) {
