@@ -3,7 +3,9 @@
  *
  * Each event takes the window of one drive away from another one, or moves it,
  * and then everything is put back.  Each is tried on each back end of VFIO, on
- * the same machine, one after the other.
+ * the same machine, one after the other.  Afterwards the IOMMU is asked what is
+ * left, by accesses; meanwhile a witness (vfio-witness.c) looks that nothing is
+ * left too long.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -66,7 +68,6 @@ static const Backend backends[] = {
 
 /* --- One machine for all cases of a back end ------------------------------ */
 
-static char *program_folder;
 static LabMachine *machine;
 static const Backend *machine_backend;
 
@@ -547,7 +548,7 @@ typedef struct Event {
      * transfers of their own wait for a peer: another drive's go on.
      */
     bool initiator;
-    bool all;           /* and so are all others */
+    bool all;           /* All drives are reset: there is no traffic. */
     bool brief;         /* also for back ends that are like another one */
 } Event;
 
@@ -998,8 +999,6 @@ static void test_reserved(const void *backend)
 static void test_no_dma_buf(void)
 {
     const Backend *backend = &backends[1];
-    g_autofree char *library = g_build_filename(program_folder,
-                                                "no-dma-buf.so", NULL);
     g_autofree char *require = g_strconcat(
         "-object p2p-group,id=g0,policy=require", backend->options, NULL);
     const char *properties[DRIVES] = { NULL };
@@ -1013,11 +1012,10 @@ static void test_no_dma_buf(void)
     member = member_properties();
     properties[INITIATOR] = properties[TARGET] = member;
 
-    g_assert_true(g_file_test(library, G_FILE_TEST_EXISTS));
-    g_setenv("LD_PRELOAD", library, true);
+    g_setenv("VFIO_WITNESS_NO_DMA_BUF", "1", true);
     messages = lab_machine_refused(require, properties, DRIVES);
     machine = m = machine_start(properties);
-    g_unsetenv("LD_PRELOAD");
+    g_unsetenv("VFIO_WITNESS_NO_DMA_BUF");
 
     expect_state(m, TARGET, "mapped");
     expect_installed(m, TARGET, 0, INITIATOR, false);
@@ -1192,6 +1190,8 @@ static void add_cases(const Backend *backend)
 int main(int argc, char **argv)
 {
     g_autofree char *last = lab_host(DRIVES - 1);
+    g_autofree char *folder = NULL;
+    g_autofree char *witness = NULL;    /* see vfio-witness.c */
     int ret;
 
     g_test_init(&argc, &argv, NULL);
@@ -1200,7 +1200,10 @@ int main(int argc, char **argv)
         return 1;
     }
 
-    program_folder = g_path_get_dirname(argv[0]);
+    folder = g_path_get_dirname(argv[0]);
+    witness = g_build_filename(folder, "vfio-witness.so", NULL);
+    g_assert_true(g_file_test(witness, G_FILE_TEST_EXISTS));
+    g_setenv("LD_PRELOAD", witness, true);
     for (unsigned b = 0; b < ARRAY_SIZE(backends); b++) {
         add_cases(&backends[b]);
     }
@@ -1209,6 +1212,5 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/lab/power-cut/iommufd", test_power_cut_iommufd);
     ret = g_test_run();
     machine_end();
-    g_free(program_folder);
     return ret;
 }
