@@ -526,10 +526,9 @@ static Loss fail_call(Machine *m, const State *expected, uint64_t n,
     arm(m, n, count, error);
     scenario->act(m);
     g_assert_cmpuint(calls(m) - before, >=, n);
-    /* Nothing is tried again when it is disarmed. */
-    disarm(m);
-
+    /* As long as it fails: what is stuck is tried again with any change. */
     state = state_new(m->monitor);
+    disarm(m);
     loss = losses(m, expected, state, error);
     g_test_message("%s, call %" PRIu64 "%s fails: %u windows lost, %u stuck, "
                    "%u stuck and no longer shared", scenario->name, n,
