@@ -173,9 +173,10 @@ static const GList *p2p_fake_ranges(void *container)
     return ((P2PFakeContainer *)container)->ranges;
 }
 
-static const char *p2p_fake_backend(PCIDevice *dev)
+/* As which it behaves. */
+static P2PBackEnd p2p_fake_backend(PCIDevice *dev)
 {
-    return "a fake IOMMU";
+    return P2P_BACK_END_TYPE1;
 }
 
 static const char *p2p_fake_map_hint(PCIDevice *dev, int err)
@@ -253,7 +254,7 @@ static void p2p_fake_config_write(PCIDevice *pci, uint32_t addr,
         p2p_fake_stop(pci);
     }
     parent->config_write(pci, addr, value, len);
-    p2p_after_config_write(pci);
+    p2p_after_config_write(pci, addr, len);
 }
 
 /* As VFIO does: decode goes off before the host's device is reset. */

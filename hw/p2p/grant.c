@@ -127,8 +127,8 @@ static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
                                obstacle.gpa + window->size - 1,
                                strerror(obstacle.err));
     case P2P_OBSTACLE_NO_CPU_MAPPING:
-        return g_strdup_printf("BAR %d of %s has no CPU mapping, which VFIO "
-                               "needs", window->bar, name);
+        return g_strdup_printf("BAR %d of %s has no CPU mapping, which "
+                               "passthrough initiators need", window->bar, name);
     case P2P_OBSTACLE_NO_CONTAINER:
         return g_strdup_printf("%s is in no IOMMU domain of the host",
                                p2p_device_name(initiator->dev));

@@ -90,9 +90,9 @@ int64_t p2p_update(void)
         }
         p2p_iommu_revoke();
         p2p_views_sync();
+        out_of_reach = get_clock();
+        p2p_iommu_install();
     } while (again);
-    out_of_reach = get_clock();
-    p2p_iommu_install();
     busy = false;
 
     if (!p2p_dirty) {

@@ -126,7 +126,9 @@ struct P2PMember {
     char *host_bdf;       /* NULL: not a function of this host */
     P2PView *view;        /* its own; NULL: passthrough, shares another */
     GPtrArray *windows;   /* of P2PBarWindow, owned */
+    uint8_t memory_bars;  /* p2p-share=auto: those that could be shared */
     P2PCounts ended;      /* of its grants that are no more */
+    bool waiting;         /* has a request that waits for the machine; atomic */
     Error *no_migration;  /* blockers; NULL: none */
     Error *no_cpr;
 };
@@ -499,7 +501,6 @@ void p2p_quiesce_release(void);
 
 /* A device with a request that waits for the machine to run; or NULL. */
 PCIDevice *p2p_quiesce_waiting(void);
-void p2p_quiesce_forget(PCIDevice *dev);
 
 /* Devices take over a state that is being loaded. */
 void p2p_quiesce_set_loading(bool loading);
@@ -560,6 +561,19 @@ void p2p_iommu_install(void);
 /* Take @window, whatever it is, out of all containers. */
 void p2p_iommu_revoke_window(P2PBarWindow *window);
 
+/*
+ * @member, which is in its group yet, leaves: nothing of the group stays in its
+ * container if it is the last one there.  The device may be in it for longer.
+ */
+void p2p_iommu_leave(P2PMember *member);
+
+/*
+ * The host's device behind @member may decode now, as it did not when its
+ * windows could not be mapped: whether there are such, which the next
+ * p2p_update() tries again.
+ */
+bool p2p_iommu_retry(P2PMember *member);
+
 /* @window is about to be freed: what is stuck of it is tried again without. */
 void p2p_iommu_abandon_window(P2PBarWindow *window);
 
@@ -576,7 +590,7 @@ int p2p_iommu_try(P2PMember *initiator, P2PBarWindow *window);
 P2PObstacle p2p_iommu_place(P2PMember *initiator, P2PBarWindow *window);
 
 /*
- * Whether a window of @size bytes fits between the addresses that the container
+ * Whether a BAR of @size bytes, a power of two, fits between the addresses that the container
  * of @initiator does not translate.  False: @limit is the last one that it
  * does.
  */
@@ -619,13 +633,15 @@ typedef struct P2PIommuMap {
 struct P2PPassthrough {
     /* A function on a real bus, in contrast to one that a process emulates. */
     bool hardware;
-    /* What maps for it, in words; the same pointer for the same back end. */
-    const char *(*backend)(PCIDevice *dev);
+    /* What maps for it. */
+    P2PBackEnd (*backend)(PCIDevice *dev);
     /* NULL: it is in none yet, or no longer. */
     void *(*container)(PCIDevice *dev);
     /* Both return 0 or -errno. */
     int (*map)(void *container, const P2PIommuMap *map);
     int (*unmap)(void *container, hwaddr iova, uint64_t size);
+    /* An unmap() that failed need not be tried again: nobody answers. */
+    bool unmap_once;
     /* What it translates, a list of Range, ascending; NULL: not known. */
     const GList *(*iova_ranges)(void *container);
     /* The way out of a failed map() of @dev; never NULL. */

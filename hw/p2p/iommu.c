@@ -207,7 +207,10 @@ static bool p2p_member_wants(P2PMember *member)
            member->dev->p2p.initiate;
 }
 
-/* With the last device that uses it, a container and all in it is gone. */
+/*
+ * With the last device that uses it, a container and all in it goes; members
+ * take their windows out before (p2p_iommu_leave()).
+ */
 static bool p2p_container_is_used(const void *container)
 {
     P2PGroup *group;
@@ -230,6 +233,10 @@ static void p2p_install_unmap(P2PBarWindow *window, P2PInstall *install)
     bool again = install->stuck;
     int ret = 0;
 
+    if (again && install->backend->unmap_once &&
+        p2p_container_is_used(install->container)) {
+        return;
+    }
     if (p2p_container_is_used(install->container)) {
         ret = p2p_iommu_unmap(install->backend, (void *)install->container,
                               name, window->bar, install->gpa, window->size);
@@ -281,15 +288,20 @@ static void p2p_stuck_add(const P2PPassthrough *backend, void *container,
     QTAILQ_INSERT_TAIL(&p2p_stuck, stuck, next);
 }
 
+/* What is stuck of @install is no longer the window's matter. */
+static void p2p_install_abandon(P2PBarWindow *window, P2PInstall *install)
+{
+    if (install->stuck && p2p_container_is_used(install->container)) {
+        p2p_stuck_add(install->backend, (void *)install->container, window,
+                      install->gpa, install->stuck);
+    }
+}
+
 void p2p_iommu_abandon_window(P2PBarWindow *window)
 {
     for (guint i = 0; i < window->installs->len; i++) {
-        P2PInstall *install = &g_array_index(window->installs, P2PInstall, i);
-
-        if (install->stuck && p2p_container_is_used(install->container)) {
-            p2p_stuck_add(install->backend, (void *)install->container, window,
-                          install->gpa, install->stuck);
-        }
+        p2p_install_abandon(window, &g_array_index(window->installs,
+                                                   P2PInstall, i));
     }
 }
 
@@ -298,7 +310,12 @@ static void p2p_stuck_try_again(void)
     P2PStuck *stuck, *tmp;
 
     QTAILQ_FOREACH_SAFE(stuck, &p2p_stuck, next, tmp) {
-        if (!p2p_container_is_used(stuck->container) ||
+        bool used = p2p_container_is_used(stuck->container);
+
+        if (used && stuck->backend->unmap_once) {
+            continue;
+        }
+        if (!used ||
             !p2p_iommu_unmap(stuck->backend, stuck->container, stuck->name,
                              stuck->bar, stuck->iova, stuck->size)) {
             QTAILQ_REMOVE(&p2p_stuck, stuck, next);
@@ -335,6 +352,52 @@ static void p2p_revoke_stale(P2PGroup *group, P2PBarWindow *window)
             p2p_install_unmap(window, install);
         }
     }
+}
+
+void p2p_iommu_leave(P2PMember *leaver)
+{
+    const void *container = leaver->passthrough
+                            ? leaver->passthrough->container(leaver->dev)
+                            : NULL;
+    P2PMember *member, *owner;
+
+    P2P_FOREACH_MEMBER(member, leaver->group) {
+        if (member != leaver && member->passthrough &&
+            member->passthrough->container(member->dev) == container) {
+            return;
+        }
+    }
+    P2P_FOREACH_MEMBER(owner, leaver->group) {
+        for (guint i = 0; container && i < owner->windows->len; i++) {
+            P2PBarWindow *window = g_ptr_array_index(owner->windows, i);
+            P2PInstall *install = p2p_window_install(window, container);
+
+            if (install && (install->mapped || install->stuck)) {
+                p2p_install_unmap(window, install);
+            }
+        }
+    }
+}
+
+bool p2p_iommu_retry(P2PMember *member)
+{
+    bool found = false;
+
+    for (guint i = 0; i < member->windows->len; i++) {
+        P2PBarWindow *window = g_ptr_array_index(member->windows, i);
+
+        for (guint j = 0; j < window->installs->len; j++) {
+            P2PInstall *install = &g_array_index(window->installs, P2PInstall,
+                                                 j);
+
+            if (install->failed && (install->last_errno == EFAULT ||
+                                    install->last_errno == ENODEV)) {
+                install->failed = false;
+                found = true;
+            }
+        }
+    }
+    return found;
 }
 
 void p2p_iommu_revoke(void)

@@ -6,8 +6,8 @@
  * is behind its addresses any more, whoever still uses a pointer into it.
  *
  * A BAR that is no file is reached through the memory core.  Its mapping is a
- * range of addresses with nothing behind, which only p2p_bar_mapping_copy_to()
- * and p2p_bar_mapping_copy_from() know what to do with.
+ * range of addresses with nothing behind, which only p2p_bar_mapping_copy()
+ * knows what to do with.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -191,7 +191,7 @@ static bool p2p_device_check_iommu_group(PCIDevice *dev, AddressSpace *as,
     return false;
 }
 
-static const char *p2p_backend(PCIDevice *dev)
+static P2PBackEnd p2p_backend(PCIDevice *dev)
 {
     return p2p_passthrough(dev)->backend(dev);
 }
@@ -223,8 +223,8 @@ static bool p2p_device_check_backend(PCIDevice *dev, AddressSpace *as,
     error_setg(errp, "%s: p2p-group: the device uses %s, and %s, which would "
                "share its view, %s: VFIO cannot do that; give both the same "
                "iommufd=, or none", p2p_device_name(dev),
-               p2p_backend(dev), p2p_device_name(search.other),
-               p2p_backend(search.other));
+               P2PBackEnd_str(p2p_backend(dev)), p2p_device_name(search.other),
+               P2PBackEnd_str(p2p_backend(search.other)));
     return false;
 }
 
@@ -328,6 +328,7 @@ void p2p_device_leave(PCIDevice *dev)
     trace_p2p_leave(p2p_device_name(dev));
     p2p_migration_leave(member);
 
+    p2p_iommu_leave(member);
     for (guint i = 0; i < member->windows->len; i++) {
         p2p_iommu_revoke_window(g_ptr_array_index(member->windows, i));
     }
@@ -412,12 +413,21 @@ void p2p_before_config_write(PCIDevice *dev, uint32_t addr, uint32_t value,
     }
 }
 
-void p2p_after_config_write(PCIDevice *dev)
+void p2p_after_config_write(PCIDevice *dev, uint32_t addr, int len)
 {
     P2PMember *member = dev->p2p.member;
 
     if (member && member->suspended) {
         p2p_member_suspend(member, p2p_is_asleep(dev));
+    }
+    /*
+     * When a state is loaded, VFIO places the BARs first, and switches on the
+     * host's decode later.
+     */
+    if (member && range_covers_byte(addr, len, PCI_COMMAND) &&
+        p2p_iommu_retry(member)) {
+        p2p_changed();
+        p2p_update();
     }
 }
 
@@ -459,16 +469,17 @@ static char *p2p_grant_try(P2PMember *initiator, P2PBarWindow *window)
 static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
 {
     P2PGrant *grant = &window->grants[initiator->index];
+    uint64_t size = window->owner->dev->io_regions[window->bar].size;
     hwaddr limit;
 
     if (!initiator->passthrough) {
         return window->state == P2P_WINDOW_STATE_MAPPED
                ? g_strdup(grant->reason) : NULL;
     }
-    if (!p2p_iommu_has_room(initiator, window->size, &limit)) {
+    if (!p2p_iommu_has_room(initiator, size, &limit)) {
         return g_strdup_printf("it has 0x%" PRIx64 " bytes, and the host's "
                                "IOMMU translates addresses up to 0x%" PRIx64
-                               " only", window->size, limit);
+                               " only", size, limit);
     }
     if (grant->has_path && !grant->path.routed_by_root_complex) {
         return g_strdup_printf("the host is not known to route it: %s",

@@ -41,7 +41,7 @@ typedef struct P2PSavedMember {
     bool initiate;
     int32_t n_windows;
     P2PSavedWindow *windows;    /* room for all that a member may have */
-    P2PMember *member;          /* of this machine; when it has been found */
+    P2PMember *member;      /* of this machine; NULL: not found, or left */
 } P2PSavedMember;
 
 struct P2PSaved {
@@ -340,13 +340,14 @@ static bool p2p_saved_check_grants(P2PSaved *saved, bool final, Error **errp)
         for (int j = 0; j < owner->n_windows * P2P_MAX_INITIATORS; j++) {
             P2PSavedWindow *w = &owner->windows[j / P2P_MAX_INITIATORS];
             int from = j % P2P_MAX_INITIATORS;
-            P2PBarWindow *window = p2p_find_window(owner->member, w);
+            P2PBarWindow *window = owner->member
+                                   ? p2p_find_window(owner->member, w) : NULL;
             P2PSavedMember *initiator = &saved->members[from];
             P2PGrant *grant;
 
             /* That a device reaches itself is no business of the group. */
             if (!(w->installed & 1ULL << from) || from >= saved->n_members ||
-                from == i || !window) {
+                from == i || !window || !initiator->member) {
                 continue;
             }
             grant = &window->grants[initiator->member->index];
@@ -702,7 +703,13 @@ bool p2p_migration_join(P2PMember *member, Error **errp)
 
 void p2p_migration_leave(P2PMember *member)
 {
+    P2PSaved *saved = member->group->saved;
+
     migrate_del_blocker(&member->no_migration);
     migrate_del_blocker(&member->no_cpr);
-    p2p_quiesce_forget(member->dev);
+    for (int i = 0; saved && i < saved->n_members; i++) {
+        if (saved->members[i].member == member) {
+            saved->members[i].member = NULL;
+        }
+    }
 }

@@ -39,7 +39,7 @@ static MemTxResult p2p_model_window_access(P2PModelWindow *window,
     MemTxResult result;
 
     if ((is_write && window->readonly) || p2p_quiesced()) {
-        return p2p_view_fault(window->view, window->gpa + addr, true);
+        return p2p_view_fault(window->view, window->gpa + addr, is_write);
     }
     result = p2p_bar_mapping_access(window->mapping, addr, data, size,
                                     is_write);

@@ -220,7 +220,8 @@ static P2PMemberInfo *p2p_member_info(P2PMember *member)
     info->kind = member->passthrough ? P2P_MEMBER_KIND_PASSTHROUGH
                                      : P2P_MEMBER_KIND_EMULATED;
     if (member->passthrough) {
-        info->back_end = g_strdup(member->passthrough->backend(member->dev));
+        info->has_back_end = true;
+        info->back_end = member->passthrough->backend(member->dev);
     }
     info->initiate = member->dev->p2p.initiate;
     if (member->view) {
@@ -502,7 +503,9 @@ static void p2p_print_member(Monitor *mon, P2PMemberInfo *member)
         monitor_printf(mon, "host %s, ", member->host_bdf);
     }
     monitor_printf(mon, "%s%s%s%s", P2PMemberKind_str(member->kind),
-                   member->back_end ? " by " : "", member->back_end ?: "",
+                   member->has_back_end ? " by " : "",
+                   member->has_back_end ? P2PBackEnd_str(member->back_end)
+                                        : "",
                    member->initiate ? "" : ", target only");
     if (member->faults) {
         monitor_printf(mon, ", %" PRIu64 " faults", member->faults);

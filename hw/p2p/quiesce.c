@@ -35,7 +35,10 @@
 #define P2P_PRIORITY_FIRST_TO_STOP INT_MAX
 #define P2P_PRIORITY_LAST_TO_STOP  INT_MIN
 
-/* Time for device models to work off what they have in their queues. */
+/*
+ * Time for device models to work off what they have in their queues; and once
+ * more, in which only virtio's still get at windows.
+ */
 #define P2P_SETTLE_MS 1000
 
 /* Rounds in which no request ends before those that are left count as held. */
@@ -55,7 +58,6 @@ static P2PGate p2p_gate;        /* atomic */
 static bool p2p_loading;        /* atomic */
 static unsigned p2p_held;       /* pointers into windows; atomic */
 static unsigned p2p_released;   /* those given back so far; atomic */
-static PCIDevice *p2p_waiting;  /* has a request that waits; atomic; or NULL */
 static bool p2p_drained;        /* in a drained section of ours */
 static unsigned p2p_groups_listed;
 static VMChangeStateEntry *p2p_first_to_stop, *p2p_last_to_stop;
@@ -103,7 +105,7 @@ P2PAdmission p2p_quiesce_admit(P2PMember *member, hwaddr addr, hwaddr len)
     if (!p2p_is_storage(member->dev) || (addr | len) % BDRV_SECTOR_SIZE) {
         return P2P_ADMIT_NEVER;
     }
-    qatomic_set(&p2p_waiting, member->dev);
+    qatomic_set(&member->waiting, true);
     trace_p2p_quiesce_wait(p2p_device_name(member->dev), addr, len);
     return P2P_ADMIT_LATER;
 }
@@ -121,12 +123,17 @@ void p2p_quiesce_release(void)
 
 PCIDevice *p2p_quiesce_waiting(void)
 {
-    return qatomic_read(&p2p_waiting);
-}
+    P2PGroup *group;
+    P2PMember *member;
 
-void p2p_quiesce_forget(PCIDevice *dev)
-{
-    qatomic_cmpxchg(&p2p_waiting, dev, NULL);
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2P_FOREACH_MEMBER(member, group) {
+            if (qatomic_read(&member->waiting)) {
+                return member->dev;
+            }
+        }
+    }
+    return NULL;
 }
 
 void p2p_quiesce_set_loading(bool loading)
@@ -147,6 +154,7 @@ static void p2p_waiters_wake(P2PMember *member)
 {
     AddressSpace *as = &member->dev->bus_master_as;
 
+    qatomic_set(&member->waiting, false);
     as->max_bounce_buffer_size = SIZE_MAX;
     address_space_register_map_client(as, p2p_wake_bh);
     as->max_bounce_buffer_size = member->dev->max_bounce_buffer_size;
@@ -171,9 +179,6 @@ static void p2p_gate_set(P2PGate gate)
     qatomic_set(&p2p_gate, gate);
     p2p_foreach_model(gate == P2P_GATE_OPEN ? p2p_waiters_wake
                                             : p2p_waiters_hold_back);
-    if (gate == P2P_GATE_OPEN) {
-        qatomic_set(&p2p_waiting, NULL);
-    }
 }
 
 /* --- Drain ------------------------------------------------------------- */
@@ -230,11 +235,15 @@ static void p2p_run_pending(void)
  * several: hence one section after the other, until nothing ends any more.
  * What is held even then is nobody's request: a virtio-gpu's memory, or a
  * request that has failed and stopped the machine (werror=stop).
+ *
+ * A device that writes into a queue can keep this up for ever; so there is an
+ * end, after which requests that are still there fail.
  */
 static void p2p_quiesce(void)
 {
     int64_t end = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + P2P_SETTLE_MS;
     unsigned idle = 0, rounds = 0;
+    int64_t late;
 
     p2p_run_pending();
     for (;;) {
@@ -243,13 +252,16 @@ static void p2p_quiesce(void)
         rounds++;
         p2p_drained_begin();
         idle = qatomic_read(&p2p_released) == before ? idle + 1 : 0;
-        if ((idle && !qatomic_read(&p2p_held)) || idle >= P2P_IDLE_ROUNDS) {
+        if ((idle && !qatomic_read(&p2p_held)) || idle >= P2P_IDLE_ROUNDS ||
+            qatomic_read(&p2p_gate) == P2P_GATE_CLOSED) {
             break;
         }
         p2p_drained_end();
         p2p_run_pending();
-        if (qatomic_read(&p2p_gate) == P2P_GATE_OPEN &&
-            qemu_clock_get_ms(QEMU_CLOCK_REALTIME) > end) {
+        late = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) - end;
+        if (late > P2P_SETTLE_MS) {
+            p2p_gate_set(P2P_GATE_CLOSED);
+        } else if (late > 0 && qatomic_read(&p2p_gate) == P2P_GATE_OPEN) {
             p2p_gate_set(P2P_GATE_CLOSING);
         }
     }

@@ -55,7 +55,7 @@ void p2p_before_config_write(PCIDevice *dev, uint32_t addr, uint32_t value,
 {
 }
 
-void p2p_after_config_write(PCIDevice *dev)
+void p2p_after_config_write(PCIDevice *dev, uint32_t addr, int len)
 {
 }
 

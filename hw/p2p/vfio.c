@@ -180,10 +180,10 @@ static const GList *p2p_vfio_iova_ranges(void *container)
 
 /* --- Devices ----------------------------------------------------------- */
 
-static const char *p2p_vfio_backend(PCIDevice *dev)
+static P2PBackEnd p2p_vfio_backend(PCIDevice *dev)
 {
-    return P2P_VFIO(dev)->vbasedev.iommufd ? "iommufd"
-                                           : "VFIO's type1 back end";
+    return P2P_VFIO(dev)->vbasedev.iommufd ? P2P_BACK_END_IOMMUFD
+                                           : P2P_BACK_END_TYPE1;
 }
 
 static const char *p2p_vfio_map_hint(PCIDevice *dev, int err)
@@ -334,9 +334,9 @@ static const P2PPassthrough p2p_vfio_pci = {
 /* --- vfio-user --------------------------------------------------------- */
 
 #ifdef P2P_VFIO_USER
-static const char *p2p_vfio_user_backend(PCIDevice *dev)
+static P2PBackEnd p2p_vfio_user_backend(PCIDevice *dev)
 {
-    return "vfio-user";
+    return P2P_BACK_END_VFIO_USER;
 }
 
 static const char *p2p_vfio_user_map_hint(PCIDevice *dev, int err)
@@ -345,30 +345,16 @@ static const char *p2p_vfio_user_map_hint(PCIDevice *dev, int err)
 }
 
 /*
- * A vfio-user client sends its map calls without waiting, and only prints what
- * the last answer says.  For windows the answer is needed.
+ * Outside of a memory transaction the client waits for each answer.  If there
+ * was none the server may have mapped it all the same, or will.
  */
 static int p2p_vfio_user_map(void *container, const P2PIommuMap *map)
 {
-    VFIOUserProxy *proxy = VFIO_IOMMU_USER(container)->proxy;
-    bool async_ops = proxy->async_ops;
-    int ret;
+    int ret = p2p_vfio_dma_map(container, map);
 
-    proxy->async_ops = false;
-    ret = p2p_vfio_dma_map(container, map);
-    proxy->async_ops = async_ops;
-    return ret;
-}
-
-static int p2p_vfio_user_unmap(void *container, hwaddr iova, uint64_t size)
-{
-    VFIOUserProxy *proxy = VFIO_IOMMU_USER(container)->proxy;
-    bool async_ops = proxy->async_ops;
-    int ret;
-
-    proxy->async_ops = false;
-    ret = p2p_vfio_dma_unmap(container, iova, size);
-    proxy->async_ops = async_ops;
+    if (ret == -EFAULT) {
+        p2p_vfio_dma_unmap(container, map->iova, map->size);
+    }
     return ret;
 }
 
@@ -376,7 +362,8 @@ static const P2PPassthrough p2p_vfio_user = {
     .backend = p2p_vfio_user_backend,
     .container = p2p_vfio_container,
     .map = p2p_vfio_user_map,
-    .unmap = p2p_vfio_user_unmap,
+    .unmap = p2p_vfio_unmap,
+    .unmap_once = true,
     .iova_ranges = p2p_vfio_iova_ranges,
     .map_hint = p2p_vfio_user_map_hint,
     .mapping_suspended = p2p_vfio_mapping_suspended,

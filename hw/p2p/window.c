@@ -175,6 +175,7 @@ static bool p2p_share_auto(P2PMember *member, Error **errp)
             continue;
         }
         ranges = p2p_bar_ranges(member->dev, bar);
+        member->memory_bars |= ranges->len ? BIT(bar) : 0;
         for (guint i = 0; i < ranges->len; i++) {
             if (!p2p_window_add(member, bar,
                                 g_array_index(ranges, P2PRange, i),
@@ -254,6 +255,13 @@ static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
                    "less than a page of %" PRIu64 ", which is the least that "
                    "an IOMMU can grant", name, text, bar, (uint64_t)r->size,
                    (uint64_t)qemu_real_host_page_size());
+        return false;
+    }
+    if (member->passthrough &&
+        p2p_passthrough_mapping_suspended(member->dev, bar)) {
+        error_setg(errp, "%s: p2p-share=%s: BAR %d is not mapped while the "
+                   "device uses INTx; try again when the guest's driver uses "
+                   "MSI or MSI-X", name, text, bar);
         return false;
     }
     if (p2p_mapping_unsteady(member)) {
@@ -404,7 +412,6 @@ const char *p2p_bar_why_unshared(P2PMember *member, int bar)
 {
     const char *share = member->dev->p2p.share ?: "auto";
     PCIIORegion *r = &member->dev->io_regions[bar];
-    g_autoptr(GArray) ranges = NULL;
 
     if (!r->size || (r->type & PCI_BASE_ADDRESS_SPACE_IO) ||
         p2p_bar_has_window(member, bar)) {
@@ -424,9 +431,8 @@ const char *p2p_bar_why_unshared(P2PMember *member, int bar)
     if (!(r->type & PCI_BASE_ADDRESS_MEM_PREFETCH)) {
         return "it is not prefetchable; to share it, name it in p2p-share";
     }
-    ranges = p2p_bar_ranges(member->dev, bar);
-    return ranges->len ? "p2p-unshare took it back"
-                       : "it has no CPU mapping";
+    return member->memory_bars & BIT(bar) ? "p2p-unshare took it back"
+                                          : "it has no CPU mapping";
 }
 
 /* --- Sharing at run time ----------------------------------------------- */
@@ -464,8 +470,8 @@ static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
         p2p_window_free(window);
     }
     if (stuck) {
-        error_setg(errp, "%s: VFIO could not take 0x%" PRIx64 " bytes out of "
-                   "the IOMMU; initiators may still reach them. Unplug the "
+        error_setg(errp, "%s: the host could not take 0x%" PRIx64 " bytes out "
+                   "of the IOMMU; initiators may still reach them. Unplug the "
                    "initiators to be sure", p2p_device_name(member->dev),
                    stuck);
     }

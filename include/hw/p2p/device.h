@@ -60,7 +60,7 @@ void p2p_device_realized(PCIDevice *dev, Error **errp);
  */
 void p2p_before_config_write(PCIDevice *dev, uint32_t addr, uint32_t value,
                              int len);
-void p2p_after_config_write(PCIDevice *dev);
+void p2p_after_config_write(PCIDevice *dev, uint32_t addr, int len);
 
 /* p2p_device_leave: the reverse of both; @dev may not have joined. */
 void p2p_device_leave(PCIDevice *dev);
