@@ -479,6 +479,11 @@ void p2p_bar_mapping_put(P2PBarMapping *mapping)
     object_unref(OBJECT(mapping));
 }
 
+/* At any address: a device may begin its transfer where it likes. */
+typedef uint16_t P2PAccess16 QEMU_ALIGNED(1);
+typedef uint32_t P2PAccess32 QEMU_ALIGNED(1);
+typedef uint64_t P2PAccess64 QEMU_ALIGNED(1);
+
 /* One access of 1, 2, 4 or 8 bytes, as the bus has it. */
 static void p2p_access(void *hva, void *value, unsigned size, bool is_write)
 {
@@ -492,9 +497,9 @@ static void p2p_access(void *hva, void *value, unsigned size, bool is_write)
         }                                                       \
         break
     ACCESS(1, uint8_t);
-    ACCESS(2, uint16_t);
-    ACCESS(4, uint32_t);
-    ACCESS(8, uint64_t);
+    ACCESS(2, P2PAccess16);
+    ACCESS(4, P2PAccess32);
+    ACCESS(8, P2PAccess64);
 #undef ACCESS
     default:
         g_assert_not_reached();
