@@ -9,9 +9,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "block/aio.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/range.h"
 #include "hw/p2p/internal.h"
@@ -39,6 +41,9 @@ typedef struct P2PFakeContainer {
 static QTAILQ_HEAD(, P2PFakeContainer) p2p_fake_containers =
     QTAILQ_HEAD_INITIALIZER(p2p_fake_containers);
 
+/* Devices of which the host's side decodes memory, whatever the guest's says */
+static GHashTable *p2p_fake_decoding;
+
 /* Windows that were mapped when their device stopped decoding. */
 static uint64_t p2p_fake_late;
 
@@ -57,6 +62,32 @@ static P2PFakeContainer *p2p_fake_find(AddressSpace *as)
     QTAILQ_FOREACH(container, &p2p_fake_containers, next) {
         if (container->as == as) {
             return container;
+        }
+    }
+    return NULL;
+}
+
+/* The one that @pci is in, be it that it has left its group. */
+static P2PFakeContainer *p2p_fake_of(PCIDevice *pci)
+{
+    P2PFakeContainer *container;
+
+    QTAILQ_FOREACH(container, &p2p_fake_containers, next) {
+        if (g_ptr_array_find(container->users, pci, NULL)) {
+            return container;
+        }
+    }
+    return NULL;
+}
+
+/* A device that is not unplugged; or NULL. */
+static PCIDevice *p2p_fake_user(P2PFakeContainer *container)
+{
+    for (guint i = 0; i < container->users->len; i++) {
+        PCIDevice *pci = g_ptr_array_index(container->users, i);
+
+        if (pci->qdev.realized) {
+            return pci;
         }
     }
     return NULL;
@@ -83,13 +114,20 @@ static void p2p_fake_attach(PCIDevice *pci)
         QTAILQ_INSERT_TAIL(&p2p_fake_containers, container, next);
     }
     g_ptr_array_add(container->users, pci);
+    if (!p2p_fake_decoding) {
+        p2p_fake_decoding = g_hash_table_new(NULL, NULL);
+    }
 }
 
 static void p2p_fake_detach(PCIDevice *pci)
 {
-    P2PFakeContainer *container = p2p_fake_find(pci->p2p.as);
+    P2PFakeContainer *container = p2p_fake_of(pci);
 
+    if (!container) {
+        return;
+    }
     g_ptr_array_remove(container->users, pci);
+    g_hash_table_remove(p2p_fake_decoding, pci);
     if (!container->users->len) {
         g_ptr_array_unref(container->users);
         QTAILQ_REMOVE(&p2p_fake_containers, container, next);
@@ -104,26 +142,22 @@ static void p2p_fake_detach(PCIDevice *pci)
 
 static void *p2p_fake_container(PCIDevice *dev)
 {
-    return p2p_fake_find(dev->p2p.as);
+    return p2p_fake_of(dev);
 }
 
 /* As VFIO's kernel part sees it: the BAR of a device model is just RAM. */
 static bool p2p_fake_answers(PCIDevice *pci)
 {
     return !p2p_passthrough(pci) ||
-           (pci_get_word(pci->config + PCI_COMMAND) & PCI_COMMAND_MEMORY &&
+           (g_hash_table_contains(p2p_fake_decoding, pci) &&
             !(pci_get_word(pci->config + pci->pm_cap + PCI_PM_CTRL) &
               PCI_PM_CTRL_STATE_MASK));
 }
 
 static bool p2p_fake_set_decode(PCIDevice *pci, bool on)
 {
-    uint8_t *command = pci->config + PCI_COMMAND;
-
-    if (on) {
-        return pci_word_test_and_set_mask(command, PCI_COMMAND_MEMORY);
-    }
-    return pci_word_test_and_clear_mask(command, PCI_COMMAND_MEMORY);
+    return on ? !g_hash_table_add(p2p_fake_decoding, pci)
+              : g_hash_table_remove(p2p_fake_decoding, pci);
 }
 
 static int p2p_fake_map(void *opaque, const P2PIommuMap *map)
@@ -253,6 +287,9 @@ static void p2p_fake_config_write(PCIDevice *pci, uint32_t addr,
     if (stops) {
         p2p_fake_stop(pci);
     }
+    if (range_covers_byte(addr, len, PCI_COMMAND)) {
+        p2p_fake_set_decode(pci, !stops);
+    }
     parent->config_write(pci, addr, value, len);
     p2p_after_config_write(pci, addr, len);
 }
@@ -263,6 +300,13 @@ static void p2p_fake_reset(DeviceState *dev)
     PCIDevice *pci = PCI_DEVICE(dev);
 
     p2p_fake_config_write(pci, PCI_COMMAND, 0, 2);
+}
+
+/* As VFIO does: the guest's side is loaded first, then the host's is written. */
+static void p2p_fake_loaded(PCIDevice *pci)
+{
+    p2p_fake_config_write(pci, PCI_COMMAND,
+                          pci_get_word(pci->config + PCI_COMMAND), 2);
 }
 
 static void p2p_fake_realize(PCIDevice *pci, Error **errp)
@@ -277,13 +321,21 @@ static void p2p_fake_realize(PCIDevice *pci, Error **errp)
     }
 }
 
+/* As VFIO's devices, it is in its container for a while after it has left. */
+static void p2p_fake_exited(void *opaque)
+{
+    p2p_fake_detach(opaque);
+    object_unref(OBJECT(opaque));
+}
+
 static void p2p_fake_exit(PCIDevice *pci)
 {
     PCIDeviceClass *parent = PCI_DEVICE_CLASS(object_class_by_name(
                                                   TYPE_P2P_TESTDEV));
 
     p2p_fake_stop(pci);
-    p2p_fake_detach(pci);
+    object_ref(OBJECT(pci));
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_fake_exited, pci);
     parent->exit(pci);
 }
 
@@ -343,6 +395,7 @@ static void p2p_fake_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
     pc->config_write = p2p_fake_config_write;
     device_class_set_legacy_reset(dc, p2p_fake_reset);
     P2P_TESTDEV_CLASS(oc)->dma = p2p_fake_dma;
+    P2P_TESTDEV_CLASS(oc)->loaded = p2p_fake_loaded;
     object_class_property_add_str(oc, "iommu-table", p2p_fake_get_table, NULL);
     object_class_property_set_description(oc, "iommu-table",
         "what the device's IOMMU holds");
@@ -410,6 +463,7 @@ static void p2p_injector_get_fail_at(Object *obj, Visitor *v,
 /*
  * All at once: "calls N", "late N" as late-revokes, and for each container
  * "iommu DEVICE", one of its devices, with its lines as in iommu-table below.
+ * Of containers whose devices are all unplugged, only those that are not empty.
  */
 static char *p2p_injector_get_state(Object *obj, Error **errp)
 {
@@ -419,9 +473,13 @@ static char *p2p_injector_get_state(Object *obj, Error **errp)
     g_string_append_printf(text, "calls %" PRIu64 "\nlate %" PRIu64 "\n",
                            P2P_FAULT_INJECTOR(obj)->calls, p2p_fake_late);
     QTAILQ_FOREACH(container, &p2p_fake_containers, next) {
-        g_string_append_printf(text, "iommu %s\n", p2p_device_name(
-                                   g_ptr_array_index(container->users, 0)));
-        p2p_fake_print(container, text);
+        PCIDevice *user = p2p_fake_user(container);
+
+        if (user || container->mappings->len) {
+            g_string_append_printf(text, "iommu %s\n",
+                                   user ? p2p_device_name(user) : "-");
+            p2p_fake_print(container, text);
+        }
     }
     return g_string_free(text, FALSE);
 }

@@ -9,6 +9,7 @@
 #include "qemu/host-utils.h"
 #include "qemu/timer.h"
 #include "system/qtest.h"
+#include "system/runstate.h"
 #include "hw/p2p/internal.h"
 #include "trace.h"
 
@@ -39,9 +40,15 @@ void p2p_grant_clear(P2PGrant *grant)
 
 char *p2p_grant_map_error(P2PMember *initiator, int err)
 {
+    const char *hint = initiator->passthrough->map_hint(initiator->dev, err);
+
+    /* The words for ENOTTY, "inappropriate ioctl", only confuse. */
+    if (err == ENOTTY && *hint) {
+        return g_strdup_printf("the host could not map it: %s",
+                               hint + strlen("; "));
+    }
     return g_strdup_printf("the host could not map it: %s%s", strerror(err),
-                           initiator->passthrough->map_hint(initiator->dev,
-                                                            err));
+                           hint);
 }
 
 /* Of a window that a passthrough initiator would have to reach. */
@@ -206,7 +213,8 @@ static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
 {
     P2PObstacleKind kind = grant->obstacle.kind;
 
-    if (grant->warned || (kind != P2P_OBSTACLE_MAP_ERROR &&
+    /* What is being loaded is not yet what will be; migration.c tells. */
+    if (grant->warned || runstate_check(RUN_STATE_INMIGRATE) || (kind != P2P_OBSTACLE_MAP_ERROR &&
                           kind != P2P_OBSTACLE_STUCK &&
                           kind != P2P_OBSTACLE_BEYOND &&
                           kind != P2P_OBSTACLE_RESERVED)) {

@@ -4,9 +4,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "block/aio.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-p2p-group.h"
 #include "qemu/error-report.h"
+#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/timer.h"
 #include "qom/object_interfaces.h"
@@ -280,13 +282,23 @@ static void p2p_group_init(Object *obj)
     P2P_GROUP(obj)->bounce_limit = P2P_BOUNCE_LIMIT_DEFAULT;
 }
 
+static void p2p_group_view_free(void *view)
+{
+    p2p_view_free(view);
+}
+
+/*
+ * The last reference may be a device's that is being finalized: its properties
+ * go before VFIO takes it out of the view.
+ */
 static void p2p_group_finalize(Object *obj)
 {
     P2PGroup *group = P2P_GROUP(obj);
 
     timer_free(group->event_timer);
     if (group->view) {
-        p2p_view_free(group->view);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_group_view_free,
+                                group->view);
     }
     p2p_group_publish(group, NULL);
     p2p_bounce_free(group->bounce);

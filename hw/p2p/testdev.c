@@ -160,6 +160,9 @@ static int p2p_testdev_post_load(void *opaque, int version_id)
         g_free(dev->checksum);
         dev->checksum = p2p_testdev_checksum(dev);
     }
+    if (P2P_TESTDEV_GET_CLASS(dev)->loaded) {
+        P2P_TESTDEV_GET_CLASS(dev)->loaded(PCI_DEVICE(dev));
+    }
     return 0;
 }
 

@@ -18,6 +18,8 @@ struct P2PTestDevClass {
     /* Move @len bytes between @buffer and the DMA address @addr. */
     MemTxResult (*dma)(PCIDevice *pci, dma_addr_t addr, void *buffer,
                        size_t len, bool is_write);
+    /* Its state has been loaded; NULL: nothing is to be done. */
+    void (*loaded)(PCIDevice *pci);
 };
 
 #endif /* HW_P2P_TESTDEV_H */

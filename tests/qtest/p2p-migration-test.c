@@ -919,6 +919,54 @@ static void test_forged(void)
     bench_end(&b);
 }
 
+/* --- Passthrough devices ------------------------------------------------- */
+
+#define PASSTHROUGH "-machine q35 -nodefaults " \
+    "-object p2p-group,id=g0,policy=require " \
+    "-device p2p-fake-passthrough,id=f0,addr=4,p2p-group=g0 " \
+    "-device p2p-fake-passthrough,id=f1,addr=5,p2p-group=g0,p2p-share=bar2 "
+
+static char *iommu_table(QTestState *qts)
+{
+    g_autoptr(QDict) reply = qtest_qmp(qts, "{ 'execute': 'qom-get', "
+        "'arguments': { 'path': '/machine/peripheral/f0', "
+        "'property': 'iommu-table' } }");
+
+    return g_strdup(qdict_get_str(reply, "return"));
+}
+
+/*
+ * VFIO loads what the guest sees of a device before it switches on the decode
+ * of the host's: what cannot be mapped until then is mapped after it.
+ */
+static void test_passthrough(void)
+{
+    g_autofree char *file = in_folder("stream");
+    g_autofree char *uri = g_strdup_printf("file:%s", file);
+    PeerMachine from = { .qts = qtest_init(PASSTHROUGH) }, to;
+    g_autofree char *before = NULL, *after = NULL;
+
+    for (unsigned i = 0; i < 2; i++) {
+        GuestPci pci = { .qts = from.qts, .devfn = (4 + i) << 3 };
+
+        guest_pci_bar_map(&pci, 2, (P2PGuestAddr) { (64 + i) * GiB });
+        guest_pci_bar_map(&pci, 4, (P2PGuestAddr) { (70 + i) * GiB });
+        guest_pci_command(&pci, PCI_COMMAND_MEMORY, 0);
+    }
+    before = iommu_table(from.qts);
+    g_assert_nonnull(strstr(before, "0x1040000000 0x100000 rw f1 2 0x0"));
+    migrate_to(&from, uri);
+    expect_end(&from, "completed");
+    qtest_quit(from.qts);
+
+    to.qts = qtest_init(PASSTHROUGH "-incoming defer");
+    migrate_from(&to, uri);
+    expect_end(&to, "completed");
+    after = iommu_table(to.qts);
+    g_assert_cmpstr(after, ==, before);
+    qtest_quit(to.qts);
+}
+
 int main(int argc, char **argv)
 {
     static const DriveKind *const movable[] = {
@@ -944,6 +992,7 @@ int main(int argc, char **argv)
 
         qtest_add_data_func(path, movable[i], test_traffic);
     }
+    qtest_add_func("p2p/migration/passthrough", test_passthrough);
     qtest_add_func("p2p/migration/queue", test_queue);
     qtest_add_func("p2p/migration/unfinished", test_unfinished);
     qtest_add_func("p2p/migration/unfinished-snapshot",
