@@ -42,6 +42,7 @@ help:
 	@echo 'make check-qtest   QEMU, driven register by register (minutes)'
 	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
 	@echo 'make check-guest   disks of a guest Linux, all back ends (a minute)'
+	@echo 'make walk          100,000 random events with AddressSanitizer (half an hour)'
 	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'
 	@echo 'make qtests        build what the qtests and the lab run'
 	@echo 'make bench         measure against peers; results in $(BUILD)/bench'
@@ -111,6 +112,18 @@ check-lab: qtests kernel
 check-guest: qtests kernel
 	@$(RUN_TESTS) --suite guest
 
+# EVENTS= and SEED=: how many events, and which.
+.PHONY: walk
+export EVENTS SEED
+walk: $(BUILD)/config.mk
+	@if [ -x $(BUILD)/asan/config.status ]; then \
+	    $(BUILD)/asan/config.status; \
+	else \
+	    ./configure --sanitize --builddir=$(BUILD)/asan \
+	        "--with-qemu=$$(sed -n 's/^QEMU_ORIGIN = //p' $(BUILD)/config.mk)"; \
+	fi
+	@tests/qtest/walk $(BUILD)/asan
+
 .PHONY: check-matrix
 check-matrix: $(BUILD)/config.mk
 	@MAKE="$(MAKE)" scripts/check-matrix $(BUILD) $(MATRIX)
@@ -147,7 +160,8 @@ install: build
 
 .PHONY: clean distclean
 clean:
-	@for folder in $(BUILD)/native $(BUILD)/qemu $(BUILD)/stock/qemu; do \
+	@for folder in $(BUILD)/native $(BUILD)/qemu $(BUILD)/stock/qemu \
+	    $(BUILD)/asan/qemu; do \
 	    [ ! -e $$folder/build.ninja ] || \
 	        scripts/build-step $$folder -t clean; \
 	done

@@ -1399,7 +1399,7 @@ static void test_walk(void)
     gint64 start = g_get_monotonic_time();
     Walk walk = {}, *w = &walk;
 
-    walk_seed = seed ? strtoul(seed, NULL, 0) : (uint32_t)g_test_rand_int();
+    walk_seed = seed && *seed ? strtoul(seed, NULL, 0) : (uint32_t)g_test_rand_int();
     g_test_message("P2P_WALK_SEED=%u P2P_WALK_EVENTS=%u", walk_seed, n);
     w->random = g_rand_new_with_seed(walk_seed);
     qtest_add_abrt_handler(print_history, w);
