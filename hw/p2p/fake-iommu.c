@@ -44,7 +44,7 @@ static QTAILQ_HEAD(, P2PFakeContainer) p2p_fake_containers =
 /* Devices of which the host's side decodes memory, whatever the guest's says */
 static GHashTable *p2p_fake_decoding;
 
-/* Windows that were mapped when their device stopped decoding. */
+/* Windows still mapped when their device, or the last initiator, had gone. */
 static uint64_t p2p_fake_late;
 
 static GList *p2p_fake_range(GList *list, uint64_t first, uint64_t last)
@@ -324,6 +324,12 @@ static void p2p_fake_realize(PCIDevice *pci, Error **errp)
 /* As VFIO's devices, it is in its container for a while after it has left. */
 static void p2p_fake_exited(void *opaque)
 {
+    P2PFakeContainer *container = p2p_fake_of(opaque);
+
+    /* Its last member has left: nothing of the group may be in it. */
+    if (!p2p_fake_user(container)) {
+        p2p_fake_late += container->mappings->len;
+    }
     p2p_fake_detach(opaque);
     object_unref(OBJECT(opaque));
 }

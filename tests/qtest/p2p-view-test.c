@@ -931,6 +931,39 @@ static void test_no_mapping(void)
     machine_end(&m);
 }
 
+static QDict *property(QTestState *qts, const char *device, const char *name)
+{
+    return qtest_qmp(qts, "{ 'execute': 'qom-get', 'arguments': { 'path': %s,"
+                     " 'property': %s } }", device, name);
+}
+
+/*
+ * VFIO's devices are in their container for a while after they have left: it
+ * is empty by then.
+ */
+static void test_last_initiator(void)
+{
+    QTestState *qts = qtest_init("-machine pc -nodefaults "
+        "-object p2p-group,id=g0 "
+        "-device p2p-fake-passthrough,id=t,addr=4.0,p2p-group=g0,"
+        "p2p-initiate=off "
+        "-device p2p-fake-passthrough,id=i,addr=5.0,p2p-group=g0");
+    GuestPci target = { .qts = qts, .devfn = 4 << 3 };
+    g_autoptr(QDict) table = NULL, late = NULL;
+
+    guest_pci_bar_map(&target, 2, (P2PGuestAddr) { 64 * GiB });
+    guest_pci_command(&target, PCI_COMMAND_MEMORY, 0);
+    table = property(qts, "i", "iommu-table");
+    g_assert_nonnull(strstr(qdict_get_str(table, "return"), " t 2 0x0"));
+
+    qtest_qmp_device_del_send(qts, "i");
+    qtest_outl(qts, 0xae08, 1u << 5);       /* PIIX4: the guest's part */
+    qtest_qmp_eventwait(qts, "DEVICE_DELETED");
+    late = property(qts, "t", "late-revokes");
+    g_assert_cmpint(qdict_get_int(late, "return"), ==, 0);
+    qtest_quit(qts);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -954,6 +987,7 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/view/bar-over-ram", test_bar_over_ram);
     qtest_add_func("p2p/view/reset", test_reset);
     qtest_add_func("p2p/view/hotplug", test_hotplug);
+    qtest_add_func("p2p/view/last-initiator", test_last_initiator);
     qtest_add_func("p2p/view/grant-events", test_grant_events);
     qtest_add_func("p2p/view/share-at-run-time", test_share_at_run_time);
     qtest_add_func("p2p/view/no-mapping", test_no_mapping);
