@@ -24,15 +24,14 @@ ModelBar *model_bar(ModelDevice *dev, int bar)
 
 /* --- What is decoded --------------------------------------------------- */
 
-static bool bar_address(const Model *model, const ModelDevice *dev, int n,
-                        uint64_t *gpa)
+static bool bar_address(const ModelDevice *dev, int n, uint64_t *gpa)
 {
     const ModelBar *bar = &dev->bars[n];
     uint64_t last = bar->value + bar->size - 1;
 
     *gpa = bar->value;
     return dev->present && dev->command & PCI_COMMAND_MEMORY &&
-           (!dev->power || model->power_decodes) && bar->value &&
+           !dev->power && bar->value &&
            last > bar->value && last != UINT64_MAX &&
            (n || last < UINT32_MAX);
 }
@@ -42,7 +41,7 @@ static void update(Model *model, ModelDevice *dev)
     for (int n = 0; n < MODEL_BARS; n++) {
         ModelBar *bar = &dev->bars[n];
         uint64_t gpa;
-        bool decoded = bar_address(model, dev, n, &gpa);
+        bool decoded = bar_address(dev, n, &gpa);
 
         if (decoded && (!bar->decoded || bar->gpa != gpa)) {
             bar->since = ++model->clock;

@@ -56,7 +56,6 @@ typedef struct Model {
     ModelBridge *bridges[MODEL_BRIDGES];
     unsigned n_bridges;
     GuestPciWindow fixed[MODEL_FIXED];  /* no BARs; size 0: unused */
-    bool power_decodes;     /* a sleeping device decodes (QEMU 10.0) */
     uint64_t clock;
 } Model;
 

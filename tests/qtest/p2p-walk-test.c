@@ -650,6 +650,11 @@ static uint64_t home(Walk *w, Device *dev, int bar)
            (2 * n + bar / 4) * 16 * MiB;
 }
 
+/* Where platform devices are, and where no BAR may be. */
+static const uint64_t odd_places[] = {
+    0xfee00000, 0xfec00000, 0xfed00000, 0xfff00000, 0, UINT32_MAX,
+};
+
 static uint64_t any_place(Walk *w, Device *dev, int bar)
 {
     switch (pick(w, bar ? 16 : 6)) {
@@ -658,9 +663,7 @@ static uint64_t any_place(Walk *w, Device *dev, int bar)
     case 1:
         return 16 * MiB + pick(w, 8) * 16 * MiB;    /* over RAM, and not */
     case 2:
-        return (const uint64_t[]) {
-            0xfee00000, 0xfec00000, 0xfed00000, 0xfff00000, 0, UINT32_MAX,
-        }[pick(w, 6)];
+        return odd_places[pick(w, ARRAY_SIZE(odd_places))];
     case 3:
     case 4:
         return home(w, dev, bar);
@@ -775,8 +778,9 @@ static void event_command(Walk *w)
 
 static void event_power(Walk *w)
 {
+    static const unsigned states[] = { 0, 0, 3, 3, 1 };
     Device *dev = any_device(w);
-    unsigned state = (const unsigned[]) { 0, 0, 3, 3, 1 }[pick(w, 5)];
+    unsigned state = states[pick(w, ARRAY_SIZE(states))];
 
     note(w, "%s to D%u", dev->id, state);
     model_write_power(&w->model, &dev->model, state);
@@ -1338,19 +1342,6 @@ static void walk_devices(Walk *w)
     }
 }
 
-/* Before 10.1 QEMU does not take BARs of a sleeping device out. */
-static void find_power(Walk *w)
-{
-    Device *dev = walk_device(w, "m0");
-    g_autoptr(State) state = NULL;
-
-    set_up(w, dev);
-    model_write_power(&w->model, &dev->model, 3);
-    state = state_new(w->monitor);
-    w->model.power_decodes = state_window(state, "m0", 2, 0)->mapped;
-    model_write_power(&w->model, &dev->model, 0);
-}
-
 static void walk_start(Walk *w)
 {
     g_autoptr(GString) args = g_string_new(
@@ -1370,7 +1361,6 @@ static void walk_start(Walk *w)
     w->model.fixed[DIMMS + 1] = (GuestPciWindow) { { 0xfec00000 }, 0x1000 };
     w->model.fixed[DIMMS + 2] = (GuestPciWindow) { { 0xfee00000 }, 1 * MiB };
     walk_devices(w);
-    find_power(w);
     set_up_all(w);
     check(w);
 }
@@ -1391,15 +1381,20 @@ static void walk_end(Walk *w)
     state_monitor_free(w->monitor);
 }
 
+static unsigned environment(const char *name, unsigned value)
+{
+    const char *text = g_getenv(name);
+
+    return text && *text ? g_ascii_strtoull(text, NULL, 0) : value;
+}
+
 static void test_walk(void)
 {
-    const char *events = g_getenv("P2P_WALK_EVENTS");
-    const char *seed = g_getenv("P2P_WALK_SEED");
-    unsigned n = events ? strtoul(events, NULL, 0) : EVENTS;
+    unsigned n = environment("P2P_WALK_EVENTS", EVENTS);
     gint64 start = g_get_monotonic_time();
     Walk walk = {}, *w = &walk;
 
-    walk_seed = seed && *seed ? strtoul(seed, NULL, 0) : (uint32_t)g_test_rand_int();
+    walk_seed = environment("P2P_WALK_SEED", (uint32_t)g_test_rand_int());
     g_test_message("P2P_WALK_SEED=%u P2P_WALK_EVENTS=%u", walk_seed, n);
     w->random = g_rand_new_with_seed(walk_seed);
     qtest_add_abrt_handler(print_history, w);
