@@ -122,7 +122,7 @@ walk: $(BUILD)/config.mk
 	    ./configure --sanitize --builddir=$(BUILD)/asan \
 	        "--with-qemu=$$(sed -n 's/^QEMU_ORIGIN = //p' $(BUILD)/config.mk)"; \
 	fi
-	@tests/qtest/walk $(BUILD)/asan
+	@tests/qtest/run-walk $(BUILD)/asan
 
 .PHONY: check-matrix
 check-matrix: $(BUILD)/config.mk
