@@ -411,7 +411,7 @@ static void p2p_map_add_window(P2PGroup *group, P2PBarWindow *bar,
         if (!revoked && grant->installed) {
             window.readers |= 1ULL << initiator->index;
         }
-        if (grant->has_path && !grant->path.routed_by_root_complex) {
+        if (grant->has_path && !grant->path.verdict.routed_by_root_complex) {
             window.unrouted |= 1ULL << initiator->index;
         }
     }

@@ -481,7 +481,7 @@ static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
                                "IOMMU translates addresses up to 0x%" PRIx64
                                " only", size, limit);
     }
-    if (grant->has_path && !grant->path.routed_by_root_complex) {
+    if (grant->has_path && !grant->path.verdict.routed_by_root_complex) {
         return g_strdup_printf("the host is not known to route it: %s",
                                grant->path.reason);
     }

@@ -147,7 +147,7 @@ static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
         info->map_type = P2P_GRANT_MAP_TYPE_CPU;
         info->drives = p2p_drives(initiator);
         info->has_drives = info->drives;
-    } else if (grant->has_path && !grant->path.routed_by_root_complex) {
+    } else if (grant->has_path && !grant->path.verdict.routed_by_root_complex) {
         info->map_type = P2P_GRANT_MAP_TYPE_NOT_SUPPORTED;
     } else {
         /* What a view's address leads to, whatever a switch could do. */
@@ -155,9 +155,9 @@ static P2PGrantInfo *p2p_grant_info(P2PMember *initiator,
     }
     if (grant->has_path) {
         info->has_path = true;
-        info->path = p2p_qapi_path(grant->path.path_class);
+        info->path = p2p_qapi_path(grant->path.verdict.path_class);
         info->has_routed = true;
-        info->routed = grant->path.routed_by_root_complex;
+        info->routed = grant->path.verdict.routed_by_root_complex;
         info->path_reason = g_strdup(grant->path.reason);
     }
     info->maps = counts.maps;

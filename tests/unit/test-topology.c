@@ -260,13 +260,13 @@ static void check(const Machine *machine, const char *initiator,
 
     p2p_topology_path(machine->root, initiator, target, &path);
     g_test_message("%s to %s: %s, %s: %s", initiator, target,
-                   p2p_path_class_str(path.path_class),
-                   p2p_map_type_str(path.map_type), path.reason);
-    g_assert_cmpstr(p2p_path_class_str(path.path_class), ==,
+                   p2p_path_class_str(path.verdict.path_class),
+                   p2p_map_type_str(path.verdict.map_type), path.reason);
+    g_assert_cmpstr(p2p_path_class_str(path.verdict.path_class), ==,
                     p2p_path_class_str(path_class));
-    g_assert_cmpstr(p2p_map_type_str(path.map_type), ==,
+    g_assert_cmpstr(p2p_map_type_str(path.verdict.map_type), ==,
                     p2p_map_type_str(map_type));
-    g_assert_cmpint(path.routed_by_root_complex, ==, routed);
+    g_assert_cmpint(path.verdict.routed_by_root_complex, ==, routed);
     said = g_strdup_printf("%s$", path.reason);
     at = said;
     for (i = 0; words[i]; i++) {
@@ -649,6 +649,9 @@ static void test_garbage_config(void)
 
         make_config(config, TYPE_DOWNSTREAM, 0);
         put32(config, damages[i].at, damages[i].value);
+        if (damages[i].at == 0) {
+            put32(config, 0x04, 0xffffffff);
+        }
         machine_config(&machine, port, config, CONFIG_SIZE);
         check(&machine, "0000:03:00.0", "0000:04:00.0", P2P_PATH_PIX,
               P2P_MAP_NOT_SUPPORTED, false, parts);
@@ -686,8 +689,8 @@ static void test_random_config(void)
                        g_test_rand_int_range(0, CONFIG_SIZE + 1));
         p2p_topology_path(machine.root, "0000:03:00.0", "0000:04:00.0",
                           &path);
-        g_assert_cmpint(path.path_class, ==, P2P_PATH_PIX);
-        g_assert_cmpint(path.map_type, !=, P2P_MAP_THRU_HOST_BRIDGE);
+        g_assert_cmpint(path.verdict.path_class, ==, P2P_PATH_PIX);
+        g_assert_cmpint(path.verdict.map_type, !=, P2P_MAP_THRU_HOST_BRIDGE);
         g_assert_nonnull(path.reason);
         p2p_path_clear(&path);
     }
@@ -780,8 +783,8 @@ static void test_this_machine(void)
 
         p2p_topology_path("", before ? before : name, name, &path);
         g_test_message("%s to %s: %s, %s: %s", before ? before : name, name,
-                       p2p_path_class_str(path.path_class),
-                       p2p_map_type_str(path.map_type), path.reason);
+                       p2p_path_class_str(path.verdict.path_class),
+                       p2p_map_type_str(path.verdict.map_type), path.reason);
         g_assert_nonnull(path.reason);
         p2p_path_clear(&path);
         g_free(before);

@@ -7,12 +7,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <glib.h>
 #include "host-bridge.h"
-#include "pci-function.h"
+#include "host-internal.h"
 
 enum {
     VENDOR_INTEL = 0x8086,
@@ -50,62 +47,33 @@ static const struct KnownBridge {
     { VENDOR_NVIDIA, 0x2f95, 0x2f98, false }, /* its CPUs */
 };
 
-typedef struct Cpu {
-    char *vendor;  /* NULL: not told */
-    uint64_t family;
-} Cpu;
+/* What a root bus is known for; owned by the host, constant. */
+struct P2PHostBridge {
+    char *root_bus;
+    const P2PFunction *stand_in;      /* NULL: cannot be identified */
+    const struct KnownBridge *known;  /* NULL: not on the list */
+    char *why_not;                    /* why stand_in is NULL */
+};
 
-/* One line of /proc/cpuinfo: "key<tab>: value". */
-static void cpu_parse_line(Cpu *cpu, char *line)
+void p2p_host_bridge_free(P2PHostBridge *bridge)
 {
-    char *value = strchr(line, ':');
-
-    if (!value) {
-        return;
-    }
-    *value++ = '\0';
-    g_strstrip(line);
-    g_strstrip(value);
-    if (strcmp(line, "vendor_id") == 0 && !cpu->vendor) {
-        cpu->vendor = g_strdup(value);
-    } else if (strcmp(line, "cpu family") == 0) {
-        cpu->family = g_ascii_strtoull(value, NULL, 10);
-    }
+    g_free(bridge->root_bus);
+    g_free(bridge->why_not);
+    g_free(bridge);
 }
 
-/*
- * Of the first CPU, as Linux does. Not the whole file: the kernel makes it up
- * line by line, which takes long with hundreds of CPUs.
- */
-static void cpu_read(const char *sysroot, Cpu *cpu)
-{
-    g_autofree char *path = g_strdup_printf("%s/proc/cpuinfo", sysroot);
-    FILE *file = fopen(path, "r");
-    char line[4096];
-
-    *cpu = (Cpu) { 0 };
-    if (!file) {
-        return;
-    }
-    while (fgets(line, sizeof(line), file) && *line != '\n') {
-        cpu_parse_line(cpu, line);
-    }
-    fclose(file);
-}
-
-static bool cpu_routes(const Cpu *cpu)
+static bool cpu_routes(const P2PHostCpu *cpu)
 {
     return g_strcmp0(cpu->vendor, "AuthenticAMD") == 0 &&
            cpu->family >= AMD_FAMILY_ZEN;
 }
 
-static char *cpu_describe(const Cpu *cpu)
+static char *cpu_describe(const P2PHostCpu *cpu)
 {
     if (!cpu->vendor) {
         return g_strdup("of unknown vendor");
     }
-    return g_strdup_printf("%s family 0x%" G_GINT64_MODIFIER "x", cpu->vendor,
-                           cpu->family);
+    return g_strdup_printf("%s family 0x%x", cpu->vendor, cpu->family);
 }
 
 static const struct KnownBridge *find_known(uint16_t vendor, uint16_t device)
@@ -123,81 +91,124 @@ static const struct KnownBridge *find_known(uint16_t vendor, uint16_t device)
     return NULL;
 }
 
-/* The device that stands for the host bridge of @bus, or NULL. */
-static char *bridge_device(const char *sysroot, const char *bus, char **why)
+/* The function that stands for the host bridge of @bus, or NULL. */
+static const P2PFunction *find_stand_in(P2PHost *host, const char *bus,
+                                        char **why)
 {
-    g_autofree char *first = p2p_pci_first_on_bus(sysroot, bus, why);
+    const P2PFunction *first = p2p_host_first_on_bus(host, bus, why);
 
     if (!first) {
         return NULL;
     }
-    if (!g_str_has_suffix(first, ":00.0") &&
-        !p2p_pci_is_root_port(sysroot, first, why)) {
+    if (!g_str_has_suffix(first->bdf, ":00.0") &&
+        first->type != P2P_PORT_ROOT) {
+        *why = first->type == P2P_PORT_UNKNOWN
+               ? g_strdup(first->why_no_acs)
+               : g_strdup_printf("%s is not a root port", first->bdf);
         return NULL;
     }
-    return g_steal_pointer(&first);
+    if (first->why_no_ids) {
+        *why = g_strdup(first->why_no_ids);
+        return NULL;
+    }
+    return first;
 }
 
-static bool bridge_routes(const char *sysroot, const char *bus, bool same,
-                          char **why)
+static const P2PHostBridge *find_bridge(P2PHost *host, const char *bus)
 {
-    g_autofree char *cause = NULL;
-    g_autofree char *bdf = bridge_device(sysroot, bus, &cause);
-    const struct KnownBridge *known;
-    uint16_t vendor, device;
+    P2PHostBridge *bridge = g_hash_table_lookup(host->bridges, bus);
 
-    if (!bdf || !p2p_pci_ids_read(sysroot, bdf, &vendor, &device, &cause)) {
-        *why = g_strdup_printf("the host bridge of root bus %s cannot be "
-                               "identified: %s", bus, cause);
-        return false;
+    if (!bridge) {
+        bridge = g_new0(P2PHostBridge, 1);
+        bridge->root_bus = g_strdup(bus);
+        bridge->stand_in = find_stand_in(host, bus, &bridge->why_not);
+        if (bridge->stand_in) {
+            bridge->known = find_known(bridge->stand_in->vendor,
+                                       bridge->stand_in->device);
+        }
+        g_hash_table_insert(host->bridges, bridge->root_bus, bridge);
     }
-    known = find_known(vendor, device);
-    if (!known) {
-        *why = g_strdup_printf("host bridge %04x:%04x at %s is not on Linux's "
-                               "list of those that route between their ports",
-                               vendor, device, bdf);
-        return false;
-    }
-    if (known->same_host_bridge && !same) {
-        *why = g_strdup_printf("host bridge %04x:%04x at %s routes between "
-                               "its own ports only", vendor, device, bdf);
-        return false;
-    }
-    *why = g_strdup_printf("host bridge %04x:%04x at %s is on Linux's list of "
-                           "those that route between their ports",
-                           vendor, device, bdf);
-    return true;
+    return bridge;
 }
 
-bool p2p_host_bridge_routes(const char *sysroot, const char *a, const char *b,
-                            char **why)
+static P2PRouting bridge_routes(const P2PHostBridge *bridge, bool same)
 {
-    bool same = strcmp(a, b) == 0;
-    g_autofree char *bridge = NULL;
-    g_autofree char *name = NULL;
-    bool routes;
-    Cpu cpu;
-
-    cpu_read(sysroot, &cpu);
-    name = cpu_describe(&cpu);
-    routes = cpu_routes(&cpu);
-    g_free(cpu.vendor);
-    if (routes) {
-        *why = g_strdup_printf("the root complex of an AMD Zen CPU (%s) "
-                               "routes between its ports", name);
-        return true;
+    if (!bridge->stand_in) {
+        return P2P_ROUTING_UNKNOWN;
     }
+    return bridge->known && (same || !bridge->known->same_host_bridge)
+           ? P2P_ROUTING_YES : P2P_ROUTING_NO;
+}
 
-    routes = bridge_routes(sysroot, a, same, &bridge);
-    if (routes && !same) {
-        g_clear_pointer(&bridge, g_free);
-        routes = bridge_routes(sysroot, b, same, &bridge);
+static char *bridge_reason(const P2PHostBridge *bridge, bool same)
+{
+    const P2PFunction *dev = bridge->stand_in;
+    const char *verdict;
+
+    if (!dev) {
+        return g_strdup_printf("the host bridge of root bus %s cannot be "
+                               "identified: %s", bridge->root_bus,
+                               bridge->why_not);
     }
-    if (routes) {
-        *why = g_steal_pointer(&bridge);
+    if (!bridge->known) {
+        verdict = "is not on Linux's list of those that route between their "
+                  "ports";
+    } else if (bridge->known->same_host_bridge && !same) {
+        verdict = "routes between its own ports only";
     } else {
-        *why = g_strdup_printf("%s, and the CPU (%s) is not known as an AMD "
-                               "Zen", bridge, name);
+        verdict = "is on Linux's list of those that route between their ports";
     }
-    return routes;
+    return g_strdup_printf("host bridge %04x:%04x at %s %s", dev->vendor,
+                           dev->device, dev->bdf, verdict);
+}
+
+/* The bridge that decides: the first one that does not route, or the last. */
+static const P2PHostBridge *deciding_bridge(P2PHost *host,
+                                            const P2PFunction *a,
+                                            const P2PFunction *b, bool *same)
+{
+    const P2PHostBridge *bridge = find_bridge(host, a->root_bus);
+
+    *same = strcmp(a->root_bus, b->root_bus) == 0;
+    if (!*same && bridge_routes(bridge, false) == P2P_ROUTING_YES) {
+        bridge = find_bridge(host, b->root_bus);
+    }
+    return bridge;
+}
+
+P2PRouting p2p_host_bridge_routes(P2PHost *host, const P2PFunction *a,
+                                  const P2PFunction *b)
+{
+    const P2PHostBridge *bridge;
+    bool same;
+
+    if (cpu_routes(p2p_host_cpu(host))) {
+        return P2P_ROUTING_YES;
+    }
+    bridge = deciding_bridge(host, a, b, &same);
+    return bridge_routes(bridge, same);
+}
+
+char *p2p_host_bridge_reason(P2PHost *host, const P2PFunction *a,
+                             const P2PFunction *b)
+{
+    const P2PHostCpu *cpu = p2p_host_cpu(host);
+    g_autofree char *name = cpu_describe(cpu);
+    const P2PHostBridge *bridge;
+    char *reason;
+    bool same;
+
+    if (cpu_routes(cpu)) {
+        return g_strdup_printf("the root complex of an AMD Zen CPU (%s) "
+                               "routes between its ports", name);
+    }
+    bridge = deciding_bridge(host, a, b, &same);
+    reason = bridge_reason(bridge, same);
+    if (bridge_routes(bridge, same) != P2P_ROUTING_YES) {
+        g_autofree char *clause = reason;
+
+        reason = g_strdup_printf("%s, and the CPU (%s) is not known as an AMD "
+                                 "Zen", clause, name);
+    }
+    return reason;
 }

@@ -6,15 +6,25 @@
 #ifndef HW_P2P_CORE_HOST_BRIDGE_H
 #define HW_P2P_CORE_HOST_BRIDGE_H
 
-#include <stdbool.h>
+#include "hw/p2p/host.h"
+
+typedef enum P2PRouting {
+    P2P_ROUTING_NO,
+    P2P_ROUTING_YES,
+    P2P_ROUTING_UNKNOWN,    /* what decides could not be read: no */
+} P2PRouting;
+
+/* @a, @b: functions below the two host bridges, which may be the same. */
+P2PRouting p2p_host_bridge_routes(P2PHost *host, const P2PFunction *a,
+                                  const P2PFunction *b);
 
 /*
- * @sysroot: prefix of "/sys" and "/proc"
- * @a, @b: root buses of the two host bridges, "dddd:bb"; may be equal
- * @why: set in either case, to a clause that names what decided; the caller
- *     frees it
+ * A clause that names what decided; the caller frees it.
  */
-bool p2p_host_bridge_routes(const char *sysroot, const char *a, const char *b,
-                            char **why);
+char *p2p_host_bridge_reason(P2PHost *host, const P2PFunction *a,
+                             const P2PFunction *b);
+
+typedef struct P2PHostBridge P2PHostBridge;
+void p2p_host_bridge_free(P2PHostBridge *bridge);
 
 #endif /* HW_P2P_CORE_HOST_BRIDGE_H */

@@ -3,343 +3,411 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#include <stdlib.h>
 #include <string.h>
-#include "pci-function.h"
+#include "host-internal.h"
+#include "pci-config.h"
+#include "sysfs.h"
+
+/* Files of "resource" have a line for each BAR, and some more. */
+#define RESOURCE_MAX 4096
+
+/* Linux, include/linux/ioport.h */
+#define RESOURCE_MEMORY       0x00000200
+#define RESOURCE_IO           0x00000100
+#define RESOURCE_PREFETCH     0x00002000
+#define RESOURCE_64BIT        0x00100000
+#define RESOURCE_UNSET        0x20000000
+
+/* --- Addresses --------------------------------------------------------- */
+
+static const char *skip_hex(const char *s, unsigned least, unsigned most)
+{
+    unsigned n = 0;
+
+    while (n < most && g_ascii_isxdigit(*s) && !g_ascii_isupper(*s)) {
+        s++;
+        n++;
+    }
+    return n >= least ? s : NULL;
+}
 
 /* Domains have more than four digits behind some bridges (Intel VMD). */
-#define BUS_PATTERN "[0-9a-f]{4,8}:[0-9a-f]{2}"
-#define BDF_PATTERN "^" BUS_PATTERN ":[01][0-9a-f]\\.[0-7]\\z"
-#define HOST_BRIDGE_PATTERN "^pci" BUS_PATTERN "\\z"
-
-/* PCIe 6.0, 7.5.1 to 7.7.11: only what is needed of configuration space. */
-enum {
-    CFG_VENDOR = 0x00,
-    CFG_STATUS = 0x06,
-    CFG_STATUS_CAP_LIST = 0x10,
-    CFG_HEADER_TYPE = 0x0e,
-    CFG_HEADER_TYPE_MASK = 0x7f,
-    CFG_HEADER_TYPE_BRIDGE = 1,
-    CFG_CAP_POINTER = 0x34,
-    CFG_HEADER_SIZE = 0x40,
-    CFG_EXT_START = 0x100,
-    CFG_SIZE = 0x1000,
-
-    CAP_ID_EXPRESS = 0x10,
-    EXPRESS_FLAGS = 0x02,
-    EXPRESS_TYPE_SHIFT = 4,
-    EXPRESS_TYPE_MASK = 0xf,
-    EXPRESS_TYPE_ROOT_PORT = 4,
-
-    EXT_CAP_ID_ACS = 0x0d,
-    ACS_CONTROL = 0x06,
-    ACS_SIZE = 0x08,
-    ACS_REQUEST_REDIRECT = 0x04,
-    ACS_COMPLETION_REDIRECT = 0x08,
-    ACS_EGRESS_CONTROL = 0x20,
-};
-
-typedef struct Config {
-    uint8_t *bytes;
-    size_t size;
-} Config;
-
-static char *function_file(const char *sysroot, const char *bdf,
-                           const char *name)
+static const char *skip_bus(const char *s)
 {
-    return g_strdup_printf("%s/sys/bus/pci/devices/%s%s%s", sysroot, bdf,
-                           *name ? "/" : "", name);
+    s = skip_hex(s, 4, 8);
+    return s && *s == ':' ? skip_hex(s + 1, 2, 2) : NULL;
 }
 
-static bool matches(const char *pattern, const char *s)
+bool p2p_is_bdf(const char *bdf)
 {
-    return g_regex_match_simple(pattern, s, 0, 0);
+    const char *s = skip_bus(bdf);
+
+    return s && s[0] == ':' && (s[1] == '0' || s[1] == '1') &&
+           skip_hex(s + 2, 1, 1) && s[3] == '.' && s[4] >= '0' &&
+           s[4] <= '7' && !s[5];
 }
 
-static bool is_bdf(const char *s)
+static bool is_host_bridge(const char *s)
 {
-    return matches(BDF_PATTERN, s);
+    s = g_str_has_prefix(s, "pci") ? skip_bus(s + strlen("pci")) : NULL;
+    return s && !*s;
 }
 
-static bool chain_from_link(const char *link, const char *bdf,
-                            P2PPciChain *chain)
+char *p2p_bdf_parse(const char *text)
+{
+    g_autofree char *lower = g_ascii_strdown(text, -1);
+    g_autofree char *bdf = NULL;
+    const char *colon = strchr(lower, ':');
+
+    bdf = colon && strchr(colon + 1, ':') ? g_strdup(lower)
+                                          : g_strdup_printf("0000:%s", lower);
+    return p2p_is_bdf(bdf) ? g_steal_pointer(&bdf) : NULL;
+}
+
+char *p2p_function_folder(const char *sysroot, const char *bdf)
+{
+    return g_strdup_printf("%s/sys/bus/pci/devices%s%s", sysroot,
+                           bdf ? "/" : "", bdf ?: "");
+}
+
+/* --- Its place --------------------------------------------------------- */
+
+/* What follows the last host bridge: one may itself be a function (VMD). */
+static char *way_from_link(const char *link, const char *bdf)
 {
     g_auto(GStrv) parts = g_strsplit(link, "/", -1);
     unsigned n = g_strv_length(parts);
     unsigned i = n;
 
-    /* The last host bridge: a bridge may itself be a PCI function (VMD). */
-    while (i > 0 && is_bdf(parts[i - 1])) {
+    while (i > 0 && p2p_is_bdf(parts[i - 1])) {
         i--;
     }
-    if (i == 0 || i == n || !matches(HOST_BRIDGE_PATTERN, parts[i - 1]) ||
+    if (i == 0 || i == n || !is_host_bridge(parts[i - 1]) ||
         strcmp(parts[n - 1], bdf) != 0) {
-        return false;
+        return NULL;
     }
-    chain->host_bridge = g_strdup(parts[i - 1] + strlen("pci"));
-    chain->functions = g_strdupv(&parts[i]);
-    chain->length = n - i;
-    return true;
+    return g_strjoinv("/", &parts[i - 1]);
 }
 
-bool p2p_pci_chain_read(const char *sysroot, const char *bdf,
-                        P2PPciChain *chain, char **why)
+char *p2p_function_way(const char *sysroot, const char *bdf, char **why)
 {
     g_autofree char *path = NULL;
     g_autofree char *link = NULL;
     g_autoptr(GError) error = NULL;
+    char *way;
 
-    memset(chain, 0, sizeof(*chain));
-    if (!is_bdf(bdf)) {
+    if (!p2p_is_bdf(bdf)) {
         *why = g_strdup_printf("'%s' is not the address of a PCI function "
                                "(dddd:bb:dd.f, lower case)", bdf);
-        return false;
+        return NULL;
     }
-    path = function_file(sysroot, bdf, "");
+    path = p2p_function_folder(sysroot, bdf);
     link = g_file_read_link(path, &error);
     if (!link) {
         *why = g_strdup_printf("there is no PCI function %s (%s)", bdf,
                                error->message);
-        return false;
+        return NULL;
     }
-    if (!chain_from_link(link, bdf, chain)) {
+    way = way_from_link(link, bdf);
+    if (!way) {
         *why = g_strdup_printf("the link %s does not lead through a host "
                                "bridge to %s: '%s'", path, bdf, link);
-        return false;
     }
-    return true;
+    return way;
 }
 
-void p2p_pci_chain_clear(P2PPciChain *chain)
-{
-    g_free(chain->host_bridge);
-    g_strfreev(chain->functions);
-    memset(chain, 0, sizeof(*chain));
-}
+/* --- Reading ------------------------------------------------------------ */
 
-static uint16_t config_u16(const Config *config, size_t at)
-{
-    return config->bytes[at] | config->bytes[at + 1] << 8;
-}
-
-static uint32_t config_u32(const Config *config, size_t at)
-{
-    return config_u16(config, at) |
-           (uint32_t)config_u16(config, at + 2) << 16;
-}
-
-static bool config_read(const char *sysroot, const char *bdf, Config *config,
-                        char **why)
-{
-    g_autofree char *path = function_file(sysroot, bdf, "config");
-    g_autoptr(GError) error = NULL;
-    char *contents;
-
-    if (!g_file_get_contents(path, &contents, &config->size, &error)) {
-        *why = g_strdup_printf("the configuration space of %s cannot be read "
-                               "(%s)", bdf, error->message);
-        return false;
-    }
-    config->bytes = (uint8_t *)contents;
-    if (config->size < CFG_HEADER_SIZE) {
-        *why = g_strdup_printf("the configuration space of %s has only %zu "
-                               "bytes", bdf, config->size);
-    } else if (config_u16(config, CFG_VENDOR) == 0xffff) {
-        *why = g_strdup_printf("%s does not answer (powered down or gone)",
-                               bdf);
-    } else {
-        return true;
-    }
-    g_free(contents);
-    return false;
-}
-
-static void say_truncated(const char *bdf, const Config *config, char **why)
-{
-    *why = g_strdup_printf("only %zu of %d bytes of the configuration space "
-                           "of %s can be read (root may read all)",
-                           config->size, CFG_SIZE, bdf);
-}
-
-static void say_unsound(const char *bdf, char **why)
-{
-    *why = g_strdup_printf("the capability list of %s is not sound", bdf);
-}
-
-/*
- * Offset of the PCI Express capability in *@at, 0 if there is none. Without
- * it a function has no extended configuration space.
- */
-static bool find_express(const Config *config, const char *bdf, size_t *at,
-                         char **why)
-{
-    size_t here = 0;
-    int budget = (CFG_EXT_START - CFG_HEADER_SIZE) / 4;
-
-    *at = 0;
-    if ((config_u16(config, CFG_STATUS) & CFG_STATUS_CAP_LIST) &&
-        (config->bytes[CFG_HEADER_TYPE] & CFG_HEADER_TYPE_MASK) <=
-        CFG_HEADER_TYPE_BRIDGE) {
-        here = config->bytes[CFG_CAP_POINTER] & ~3u;
-    }
-    while (here != 0) {
-        if (here < CFG_HEADER_SIZE || budget-- == 0) {
-            say_unsound(bdf, why);
-            return false;
-        }
-        if (here + EXPRESS_FLAGS + 2 > config->size) {
-            say_truncated(bdf, config, why);
-            return false;
-        }
-        if (config->bytes[here] == CAP_ID_EXPRESS) {
-            *at = here;
-            return true;
-        }
-        here = config->bytes[here + 1] & ~3u;
-    }
-    return true;
-}
-
-/* Offset of the ACS capability in *@at, 0 if there is none. */
-static bool find_acs(const Config *config, const char *bdf, size_t *at,
-                     char **why)
-{
-    size_t here = CFG_EXT_START;
-    int budget = (CFG_SIZE - CFG_EXT_START) / 4;
-
-    if (!find_express(config, bdf, at, why)) {
-        return false;
-    }
-    if (*at == 0) {
-        return true;
-    }
-    *at = 0;
-    if (config->size < CFG_SIZE) {
-        say_truncated(bdf, config, why);
-        return false;
-    }
-    while (here != 0) {
-        uint32_t header;
-
-        if (here < CFG_EXT_START || here + ACS_SIZE > CFG_SIZE ||
-            budget-- == 0) {
-            say_unsound(bdf, why);
-            return false;
-        }
-        /* A register that does not answer (all ones) leads out of the area. */
-        header = config_u32(config, here);
-        if ((header & 0xffff) == EXT_CAP_ID_ACS) {
-            *at = here;
-            return true;
-        }
-        here = header >> 20 & ~3u;
-    }
-    return true;
-}
-
-P2PAcs p2p_pci_acs_read(const char *sysroot, const char *bdf, char **why)
-{
-    const uint16_t redirect = ACS_REQUEST_REDIRECT | ACS_COMPLETION_REDIRECT |
-                              ACS_EGRESS_CONTROL;
-    Config config;
-    P2PAcs acs = P2P_ACS_DIRECT;
-    size_t at;
-
-    if (!config_read(sysroot, bdf, &config, why)) {
-        return P2P_ACS_UNREADABLE;
-    }
-    if (!find_acs(&config, bdf, &at, why)) {
-        acs = P2P_ACS_UNREADABLE;
-    } else if (at != 0 && config_u16(&config, at + ACS_CONTROL) & redirect) {
-        acs = P2P_ACS_REDIRECT;
-    }
-    g_free(config.bytes);
-    return acs;
-}
-
-bool p2p_pci_is_root_port(const char *sysroot, const char *bdf, char **why)
-{
-    Config config;
-    bool found;
-    size_t at;
-    int type = -1;
-
-    if (!config_read(sysroot, bdf, &config, why)) {
-        return false;
-    }
-    found = find_express(&config, bdf, &at, why);
-    if (found && at != 0) {
-        type = config_u16(&config, at + EXPRESS_FLAGS) >> EXPRESS_TYPE_SHIFT &
-               EXPRESS_TYPE_MASK;
-    }
-    if (found && type != EXPRESS_TYPE_ROOT_PORT) {
-        *why = g_strdup_printf("%s is not a root port", bdf);
-    }
-    g_free(config.bytes);
-    return type == EXPRESS_TYPE_ROOT_PORT;
-}
-
-static bool read_id(const char *sysroot, const char *bdf, const char *name,
+static bool read_id(const char *folder, const char *bdf, const char *name,
                     uint16_t *id, char **why)
 {
-    g_autofree char *path = function_file(sysroot, bdf, name);
-    g_autofree char *text = NULL;
-    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    g_autofree char *cause = NULL;
+    g_autofree char *text = p2p_sysfs_read(path, 16, NULL, &cause);
+    const char *end;
 
-    if (!g_file_get_contents(path, &text, NULL, &error)) {
+    if (!text) {
         *why = g_strdup_printf("the %s of %s cannot be read (%s)", name, bdf,
-                               error->message);
+                               cause);
         return false;
     }
-    if (!matches("^0x[0-9a-f]{4}\\s*\\z", text)) {
+    end = g_str_has_prefix(text, "0x") ? skip_hex(text + 2, 4, 4) : NULL;
+    if (!end || end[strspn(end, " \n")]) {
         *why = g_strdup_printf("%s holds no PCI id", path);
         return false;
     }
-    *id = g_ascii_strtoull(text, NULL, 16);
+    *id = strtoul(text, NULL, 16);
     return true;
 }
 
-bool p2p_pci_ids_read(const char *sysroot, const char *bdf,
-                      uint16_t *vendor, uint16_t *device, char **why)
+static int read_node(const char *folder)
 {
-    return read_id(sysroot, bdf, "vendor", vendor, why) &&
-           read_id(sysroot, bdf, "device", device, why);
+    uint64_t node;
+
+    return p2p_sysfs_number(folder, "numa_node", 999999, &node) ? (int)node
+                                                                : -1;
 }
 
-int p2p_pci_numa_node(const char *sysroot, const char *bdf)
+static void read_config(const char *folder, P2PFunction *function)
 {
-    g_autofree char *path = function_file(sysroot, bdf, "numa_node");
-    g_autofree char *text = NULL;
+    g_autofree char *path = g_build_filename(folder, "config", NULL);
+    g_autofree char *cause = NULL;
+    g_autofree char *bytes = NULL;
+    size_t size = 0;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL) ||
-        !matches("^[0-9]{1,6}\\s*\\z", text)) {
-        return -1;
+    bytes = p2p_sysfs_read(path, P2P_CONFIG_SIZE, &size, &cause);
+    if (bytes) {
+        p2p_config_parse(function, (const uint8_t *)bytes, size);
+    } else {
+        function->type = P2P_PORT_UNKNOWN;
+        function->acs = P2P_ACS_UNREADABLE;
+        function->why_no_acs = g_strdup_printf(
+            "the configuration space of %s cannot be read (%s)",
+            function->bdf, cause);
     }
-    return g_ascii_strtoull(text, NULL, 10);
 }
 
-char *p2p_pci_first_on_bus(const char *sysroot, const char *bus, char **why)
+P2PFunction *p2p_function_read(const char *sysroot, const char *bdf,
+                               const P2PFunction *parent, char *way)
 {
-    g_autofree char *path = function_file(sysroot, "", "");
-    g_autofree char *prefix = g_strdup_printf("%s:", bus);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GDir) dir = g_dir_open(path, 0, &error);
-    char *first = NULL;
-    const char *name;
+    P2PFunction *function = g_new0(P2PFunction, 1);
+    g_autofree char *folder = p2p_function_folder(sysroot, bdf);
+    const char *end = strchr(way, '/');
 
-    if (!dir) {
-        *why = g_strdup(error->message);
-        return NULL;
+    function->bdf = g_strdup(bdf);
+    function->host_path = way;
+    function->root_bus = g_strndup(way + strlen("pci"),
+                                   end - way - strlen("pci"));
+    function->parent = parent;
+    function->depth = parent ? parent->depth + 1 : 0;
+    if (!read_id(folder, bdf, "vendor", &function->vendor,
+                 &function->why_no_ids) ||
+        !read_id(folder, bdf, "device", &function->device,
+                 &function->why_no_ids)) {
+        function->vendor = function->device = 0;
     }
-    /* With equal prefixes the order of the text is that of the numbers. */
-    while ((name = g_dir_read_name(dir))) {
-        if (g_str_has_prefix(name, prefix) && is_bdf(name) &&
-            (!first || strcmp(name, first) < 0)) {
-            g_free(first);
-            first = g_strdup(name);
+    function->numa_node = read_node(folder);
+    read_config(folder, function);
+    function->redirects = (parent ? parent->redirects : 0) +
+                          (function->acs == P2P_ACS_REDIRECT);
+    function->unreadable = (parent ? parent->unreadable : 0) +
+                           (function->acs == P2P_ACS_UNREADABLE);
+    return function;
+}
+
+void p2p_function_free(P2PFunction *function)
+{
+    g_free(function->bdf);
+    g_free(function->root_bus);
+    g_free(function->host_path);
+    g_free(function->why_no_ids);
+    g_free(function->why_no_acs);
+    g_free(function->driver);
+    g_free(function->physical_function);
+    g_free(function);
+}
+
+/* --- Details ------------------------------------------------------------ */
+
+static P2PPower read_power(const char *folder)
+{
+    static const char *const names[] = {
+        [P2P_POWER_D0] = "D0",
+        [P2P_POWER_D1] = "D1",
+        [P2P_POWER_D2] = "D2",
+        [P2P_POWER_D3HOT] = "D3hot",
+        [P2P_POWER_D3COLD] = "D3cold",
+    };
+    g_autofree char *text = p2p_sysfs_text(folder, "power_state");
+
+    for (unsigned i = P2P_POWER_D0; i < G_N_ELEMENTS(names); i++) {
+        if (g_strcmp0(text, names[i]) == 0) {
+            return i;
         }
     }
-    if (!first) {
-        *why = g_strdup_printf("there is no function on root bus %s", bus);
+    return P2P_POWER_UNKNOWN;
+}
+
+/* "8.0 GT/s PCIe" */
+static unsigned read_speed(const char *folder, const char *name)
+{
+    g_autofree char *text = p2p_sysfs_text(folder, name);
+    char *end;
+    double speed;
+
+    if (!text) {
+        return 0;
     }
-    return first;
+    speed = g_ascii_strtod(text, &end);
+    return g_str_has_prefix(end, " GT/s") && speed > 0 && speed < 1000
+           ? (unsigned)(speed * 1000 + 0.5) : 0;
+}
+
+static P2PLink read_link(const char *folder, const char *speed,
+                         const char *width)
+{
+    uint64_t lanes = 0;
+
+    /* 255: not known to the kernel either */
+    if (!p2p_sysfs_number(folder, width, 254, &lanes)) {
+        lanes = 0;
+    }
+    return (P2PLink) { read_speed(folder, speed), lanes };
+}
+
+static bool parse_bar(const char *line, P2PHostBar *bar)
+{
+    uint64_t value[3];
+    const char *at = line;
+
+    for (unsigned i = 0; i < 3; i++) {
+        char *end;
+
+        value[i] = g_ascii_strtoull(at, &end, 16);
+        if (end == at) {
+            return false;
+        }
+        at = end;
+    }
+    if (!(value[2] & (RESOURCE_MEMORY | RESOURCE_IO)) ||
+        value[1] < value[0] || value[1] - value[0] == UINT64_MAX) {
+        return false;
+    }
+    *bar = (P2PHostBar) {
+        .start = value[2] & RESOURCE_UNSET ? 0 : value[0],
+        .size = value[1] - value[0] + 1,
+        .memory = value[2] & RESOURCE_MEMORY,
+        .prefetchable = value[2] & RESOURCE_PREFETCH,
+        .is_64bit = value[2] & RESOURCE_64BIT,
+    };
+    return true;
+}
+
+static void read_bars(const char *folder, P2PFunction *function)
+{
+    g_autofree char *path = g_build_filename(folder, "resource", NULL);
+    g_autofree char *text = p2p_sysfs_read(path, RESOURCE_MAX, NULL, NULL);
+    g_auto(GStrv) lines = NULL;
+
+    if (!text) {
+        return;
+    }
+    lines = g_strsplit(text, "\n", P2P_BARS + 1);
+    for (unsigned i = 0; i < P2P_BARS && lines[i]; i++) {
+        if (!parse_bar(lines[i], &function->bars[i])) {
+            function->bars[i] = (P2PHostBar) { 0 };
+        }
+    }
+}
+
+static void read_p2pmem(const char *folder, P2PFunction *function)
+{
+    uint64_t published = 0;
+
+    function->has_p2pmem =
+        p2p_sysfs_number(folder, "p2pmem/published", 1, &published) &&
+        published &&
+        p2p_sysfs_number(folder, "p2pmem/size", UINT64_MAX,
+                         &function->p2pmem_size);
+    if (!p2p_sysfs_number(folder, "p2pmem/available", UINT64_MAX,
+                          &function->p2pmem_available)) {
+        function->p2pmem_available = 0;
+    }
+}
+
+void p2p_function_read_details(const char *sysroot, P2PFunction *function)
+{
+    g_autofree char *folder = p2p_function_folder(sysroot, function->bdf);
+    g_autofree char *physical = p2p_sysfs_link_name(folder, "physfn");
+    uint64_t class_code;
+
+    if (p2p_sysfs_number(folder, "class", 0xffffff, &class_code)) {
+        function->class_code = class_code;
+    }
+    function->driver = p2p_sysfs_link_name(folder, "driver");
+    if (physical && p2p_is_bdf(physical)) {
+        function->physical_function = g_steal_pointer(&physical);
+    }
+    function->power = read_power(folder);
+    function->link = read_link(folder, "current_link_speed",
+                               "current_link_width");
+    function->max_link = read_link(folder, "max_link_speed",
+                                   "max_link_width");
+    read_bars(folder, function);
+    read_p2pmem(folder, function);
+    function->detailed = true;
+}
+
+/* --- Words --------------------------------------------------------------- */
+
+const char *p2p_port_type_str(P2PPortType type)
+{
+    switch (type) {
+    case P2P_PORT_ENDPOINT:
+        return "endpoint";
+    case P2P_PORT_LEGACY_ENDPOINT:
+        return "legacy endpoint";
+    case P2P_PORT_ROOT:
+        return "root port";
+    case P2P_PORT_UPSTREAM:
+        return "switch upstream port";
+    case P2P_PORT_DOWNSTREAM:
+        return "switch downstream port";
+    case P2P_PORT_TO_PCI:
+        return "PCIe-to-PCI bridge";
+    case P2P_PORT_FROM_PCI:
+        return "PCI-to-PCIe bridge";
+    case P2P_PORT_INTEGRATED:
+        return "root complex integrated endpoint";
+    case P2P_PORT_EVENT_COLLECTOR:
+        return "root complex event collector";
+    case P2P_PORT_CONVENTIONAL:
+        return "conventional PCI function";
+    case P2P_PORT_UNKNOWN:
+        break;
+    }
+    return "function of unknown type";
+}
+
+const char *p2p_power_str(P2PPower power)
+{
+    switch (power) {
+    case P2P_POWER_D0:
+        return "D0";
+    case P2P_POWER_D1:
+        return "D1";
+    case P2P_POWER_D2:
+        return "D2";
+    case P2P_POWER_D3HOT:
+        return "D3hot";
+    case P2P_POWER_D3COLD:
+        return "D3cold";
+    case P2P_POWER_UNKNOWN:
+        break;
+    }
+    return "unknown";
+}
+
+char *p2p_acs_str(uint16_t bits)
+{
+    static const struct {
+        uint16_t bit;
+        const char *name;
+    } names[] = {
+        { P2P_ACS_SOURCE_VALIDATION, "SV" },
+        { P2P_ACS_TRANSLATION_BLOCKING, "TB" },
+        { P2P_ACS_REQUEST_REDIRECT, "RR" },
+        { P2P_ACS_COMPLETION_REDIRECT, "CR" },
+        { P2P_ACS_UPSTREAM_FORWARDING, "UF" },
+        { P2P_ACS_EGRESS_CONTROL, "EC" },
+        { P2P_ACS_DIRECT_TRANSLATED, "DT" },
+    };
+    GString *text = g_string_new(NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_string_append_printf(text, "%s%s%c", i ? " " : "", names[i].name,
+                               bits & names[i].bit ? '+' : '-');
+    }
+    return g_string_free(text, FALSE);
 }

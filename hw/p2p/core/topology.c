@@ -6,165 +6,226 @@
 #include <string.h>
 #include "hw/p2p/topology.h"
 #include "host-bridge.h"
-#include "pci-function.h"
 
-/* The ports on the way that do not let requests take the shortest way. */
-typedef struct Obstacles {
-    GPtrArray *redirects;  /* BDFs, borrowed from the chains */
-    char *unreadable;      /* why the first such port is; NULL: none is */
-} Obstacles;
-
-/* How many functions, from the host bridge down, both chains share. */
-static unsigned shared_length(const P2PPciChain *a, const P2PPciChain *b)
+const P2PFunction *p2p_topology_common(const P2PFunction *a,
+                                       const P2PFunction *b)
 {
-    unsigned n = 0;
-
-    if (strcmp(a->host_bridge, b->host_bridge) != 0) {
-        return 0;
+    while (a && a->depth > b->depth) {
+        a = a->parent;
     }
-    while (n < a->length && n < b->length &&
-           strcmp(a->functions[n], b->functions[n]) == 0) {
-        n++;
+    while (b && a && b->depth > a->depth) {
+        b = b->parent;
     }
-    return n;
+    while (a != b) {
+        a = a->parent;
+        b = b->parent;
+    }
+    return a;
 }
 
-static P2PPathClass classify(const char *sysroot, const P2PPciChain *a,
-                             const P2PPciChain *b, unsigned shared)
+static P2PPathClass classify(const P2PFunction *a, const P2PFunction *b,
+                             const P2PFunction *common)
 {
-    const char *a_bdf = a->functions[a->length - 1];
-    const char *b_bdf = b->functions[b->length - 1];
-
-    if (strcmp(a_bdf, b_bdf) == 0) {
+    if (a == b) {
         return P2P_PATH_SELF;
     }
-    if (shared > 0) {
+    if (common) {
         /*
          * A switch is two levels of ports, and of the one where both ways
          * part the upper port is the common bridge: what is left of it below
          * are two ports, besides the two functions. More is another switch.
          */
-        unsigned below = a->length + b->length - 2 * shared;
+        unsigned below = a->depth + b->depth - 2 * common->depth;
 
         return below <= 4 ? P2P_PATH_PIX : P2P_PATH_PXB;
     }
-    if (strcmp(a->host_bridge, b->host_bridge) == 0) {
+    if (strcmp(a->root_bus, b->root_bus) == 0) {
         return P2P_PATH_PHB;
     }
     /* Nothing told (-1) for both: a machine with one node. */
-    return p2p_pci_numa_node(sysroot, a_bdf) ==
-           p2p_pci_numa_node(sysroot, b_bdf) ? P2P_PATH_NODE : P2P_PATH_SYS;
+    return a->numa_node == b->numa_node ? P2P_PATH_NODE : P2P_PATH_SYS;
 }
 
-/* Ask functions @from (counted from the host bridge) to the end of @chain. */
-static void find_obstacles(const char *sysroot, const P2PPciChain *chain,
-                           unsigned from, Obstacles *obstacles)
+/*
+ * How many functions on the way redirect (or are unreadable), if @a and
+ * @b, and @common and its parent, have so many from the root bus down: Linux
+ * counts the common bridge too, with the target's side.
+ */
+static unsigned on_the_way(unsigned initiator, unsigned target,
+                           unsigned common, unsigned above_common)
 {
-    unsigned i;
+    return target - above_common + initiator - common;
+}
 
-    for (i = from; i < chain->length; i++) {
-        g_autofree char *why = NULL;
+static unsigned count_redirects(const P2PFunction *initiator,
+                                const P2PFunction *target,
+                                const P2PFunction *common)
+{
+    const P2PFunction *above = common->parent;
 
-        switch (p2p_pci_acs_read(sysroot, chain->functions[i], &why)) {
-        case P2P_ACS_DIRECT:
-            break;
-        case P2P_ACS_REDIRECT:
-            g_ptr_array_add(obstacles->redirects, chain->functions[i]);
-            break;
-        case P2P_ACS_UNREADABLE:
-            if (!obstacles->unreadable) {
-                obstacles->unreadable = g_steal_pointer(&why);
-            }
-            break;
+    return on_the_way(initiator->redirects, target->redirects,
+                      common->redirects, above ? above->redirects : 0);
+}
+
+static unsigned count_unreadable(const P2PFunction *initiator,
+                                 const P2PFunction *target,
+                                 const P2PFunction *common)
+{
+    const P2PFunction *above = common->parent;
+
+    return on_the_way(initiator->unreadable, target->unreadable,
+                      common->unreadable, above ? above->unreadable : 0);
+}
+
+P2PVerdict p2p_topology_verdict(P2PHost *host, const P2PFunction *initiator,
+                                const P2PFunction *target)
+{
+    const P2PFunction *common = p2p_topology_common(initiator, target);
+    P2PRouting routing = p2p_host_bridge_routes(host, initiator, target);
+    bool redirected = !common || count_redirects(initiator, target, common);
+    bool unreadable = common && count_unreadable(initiator, target, common);
+    P2PVerdict verdict = {
+        .path_class = classify(initiator, target, common),
+        .map_type = P2P_MAP_NOT_SUPPORTED,
+        .routed_by_root_complex = routing == P2P_ROUTING_YES,
+    };
+
+    if (!redirected && !unreadable) {
+        verdict.map_type = P2P_MAP_BUS_ADDR;
+    } else if (routing == P2P_ROUTING_YES) {
+        verdict.map_type = P2P_MAP_THRU_HOST_BRIDGE;
+    } else {
+        verdict.unknown = !redirected || routing == P2P_ROUTING_UNKNOWN;
+    }
+    return verdict;
+}
+
+/* --- Reasons --------------------------------------------------------------- */
+
+/* Ask @function and all above it, up to @end, which is left out. */
+static void find_redirects(const P2PFunction *function,
+                           const P2PFunction *end, GPtrArray *redirects)
+{
+    guint first = redirects->len;
+
+    for (; function != end; function = function->parent) {
+        if (function->acs == P2P_ACS_REDIRECT) {
+            g_ptr_array_insert(redirects, first, (void *)function);
         }
     }
 }
 
-static char *describe_redirects(GPtrArray *redirects)
+GPtrArray *p2p_topology_redirects(const P2PFunction *initiator,
+                                  const P2PFunction *target)
 {
-    g_autofree char *list = NULL;
+    const P2PFunction *common = p2p_topology_common(initiator, target);
+    GPtrArray *redirects = g_ptr_array_new();
 
-    g_ptr_array_add(redirects, NULL);
-    list = g_strjoinv(";", (char **)redirects->pdata);
+    if (common) {
+        find_redirects(target, common->parent, redirects);
+        find_redirects(initiator, common, redirects);
+    }
+    return redirects;
+}
+
+static char *describe_redirects(const GPtrArray *redirects)
+{
+    g_autoptr(GString) list = g_string_new(NULL);
+
+    for (guint i = 0; i < redirects->len; i++) {
+        const P2PFunction *function = redirects->pdata[i];
+
+        g_string_append_printf(list, "%s%s", i ? ";" : "", function->bdf);
+    }
     return g_strdup_printf("ACS redirects requests to the root complex at %s "
                            "(boot the host with pci=disable_acs_redir=%s to "
-                           "let the switch route them)", list, list);
+                           "let the switch route them)", list->str, list->str);
+}
+
+/* The first one whose ACS cannot be read, from the top, up to below @end. */
+static const char *first_unreadable(const P2PFunction *function,
+                                    const P2PFunction *end)
+{
+    const char *why = NULL;
+
+    for (; function != end; function = function->parent) {
+        if (function->acs == P2P_ACS_UNREADABLE) {
+            why = function->why_no_acs;
+        }
+    }
+    return why;
 }
 
 /*
  * Why no bridge below the root complex is known to route from @initiator to
  * @target; NULL if one does.
  */
-static char *why_not_switched(const char *sysroot,
-                              const P2PPciChain *initiator,
-                              const P2PPciChain *target, unsigned shared)
+static char *why_not_switched(const P2PFunction *initiator,
+                              const P2PFunction *target)
 {
-    g_autoptr(GPtrArray) redirects = g_ptr_array_new();
-    Obstacles obstacles = { .redirects = redirects };
+    const P2PFunction *common = p2p_topology_common(initiator, target);
+    g_autoptr(GPtrArray) redirects = NULL;
+    const char *unreadable;
 
-    if (shared == 0) {
+    if (!common) {
         return g_strdup("no bridge below the root complex is above both");
     }
-    /* Linux counts the common bridge too: once, with the target's side. */
-    find_obstacles(sysroot, target, shared - 1, &obstacles);
-    find_obstacles(sysroot, initiator, shared, &obstacles);
-
+    redirects = p2p_topology_redirects(initiator, target);
     if (redirects->len > 0) {
-        g_free(obstacles.unreadable);
         return describe_redirects(redirects);
     }
-    return obstacles.unreadable;
+    unreadable = first_unreadable(target, common->parent)
+                 ?: first_unreadable(initiator, common);
+    return g_strdup(unreadable);
 }
 
-static void judge(const char *sysroot, const P2PPciChain *initiator,
-                  const P2PPciChain *target, P2PPath *path)
+char *p2p_topology_reason(P2PHost *host, const P2PFunction *initiator,
+                          const P2PFunction *target)
 {
-    unsigned shared = shared_length(initiator, target);
-    g_autofree char *detour = NULL;
+    const P2PFunction *common = p2p_topology_common(initiator, target);
+    g_autofree char *detour = why_not_switched(initiator, target);
     g_autofree char *bridge = NULL;
-    const char *way_out;
+    bool routed;
 
-    path->path_class = classify(sysroot, initiator, target, shared);
-    path->routed_by_root_complex =
-        p2p_host_bridge_routes(sysroot, initiator->host_bridge,
-                               target->host_bridge, &bridge);
-
-    detour = why_not_switched(sysroot, initiator, target, shared);
     if (!detour) {
-        path->map_type = P2P_MAP_BUS_ADDR;
-        path->reason = path->path_class == P2P_PATH_SELF
+        return initiator == target
             ? g_strdup("the target is the initiator itself")
             : g_strdup_printf("%s is above both, and no port on the way "
-                              "redirects requests",
-                              target->functions[shared - 1]);
-        return;
+                              "redirects requests", common->bdf);
     }
-    path->map_type = path->routed_by_root_complex ? P2P_MAP_THRU_HOST_BRIDGE
-                                                  : P2P_MAP_NOT_SUPPORTED;
-    way_out = !path->routed_by_root_complex && shared == 0
-              ? ": put both functions under one PCIe switch" : "";
-    path->reason = g_strdup_printf("%s; %s%s", detour, bridge, way_out);
+    routed = p2p_host_bridge_routes(host, initiator, target) ==
+             P2P_ROUTING_YES;
+    bridge = p2p_host_bridge_reason(host, initiator, target);
+    return g_strdup_printf("%s; %s%s", detour, bridge, !routed && !common
+                           ? ": put both functions under one PCIe switch"
+                           : "");
+}
+
+char *p2p_topology_root_complex(P2PHost *host, const P2PFunction *initiator,
+                                const P2PFunction *target)
+{
+    return p2p_host_bridge_reason(host, initiator, target);
 }
 
 void p2p_topology_path(const char *sysroot, const char *initiator,
                        const char *target, P2PPath *path)
 {
-    P2PPciChain from = { 0 };
-    P2PPciChain to = { 0 };
-    char *why = NULL;
+    g_autoptr(P2PHost) host = p2p_host_new(sysroot);
+    const P2PFunction *from, *to;
 
     *path = (P2PPath) {
-        .path_class = P2P_PATH_UNKNOWN,
-        .map_type = P2P_MAP_NOT_SUPPORTED,
+        .verdict = {
+            .path_class = P2P_PATH_UNKNOWN,
+            .map_type = P2P_MAP_NOT_SUPPORTED,
+            .unknown = true,
+        },
     };
-    if (p2p_pci_chain_read(sysroot, initiator, &from, &why) &&
-        p2p_pci_chain_read(sysroot, target, &to, &why)) {
-        judge(sysroot, &from, &to, path);
-    } else {
-        path->reason = why;
+    from = p2p_host_function(host, initiator, &path->reason);
+    to = from ? p2p_host_function(host, target, &path->reason) : NULL;
+    if (to) {
+        path->verdict = p2p_topology_verdict(host, from, to);
+        path->reason = p2p_topology_reason(host, from, to);
     }
-    p2p_pci_chain_clear(&from);
-    p2p_pci_chain_clear(&to);
 }
 
 void p2p_path_clear(P2PPath *path)

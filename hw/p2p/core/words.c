@@ -97,3 +97,8 @@ const char *p2p_path_class_str(P2PPathClass path_class)
     }
     return path_classes[path_class];
 }
+
+const char *p2p_verdict_str(const P2PVerdict *verdict)
+{
+    return verdict->unknown ? "unknown" : p2p_map_type_str(verdict->map_type);
+}

@@ -1,0 +1,47 @@
+/*
+ * What the parts of a P2PHost share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_P2P_CORE_HOST_INTERNAL_H
+#define HW_P2P_CORE_HOST_INTERNAL_H
+
+#include "hw/p2p/host.h"
+
+struct P2PHost {
+    char *sysroot;
+    GHashTable *functions;  /* bdf -> P2PFunction, which it owns */
+    GHashTable *iommus;     /* name -> P2PIommu, which it owns */
+    GHashTable *groups;     /* number (as text) -> P2PIommuGroup, owned */
+    GHashTable *bridges;    /* root bus -> P2PHostBridge, which it owns */
+    P2PHostCpu cpu;
+    bool cpu_read;
+};
+
+/* The folder of a function, or of all with bdf NULL; the caller frees it. */
+char *p2p_function_folder(const char *sysroot, const char *bdf);
+
+/*
+ * Where function @bdf is: "pci0000:00/0000:00:01.0/0000:01:00.0", from its
+ * host bridge down, or NULL with *@why.  The caller frees it.
+ */
+char *p2p_function_way(const char *sysroot, const char *bdf, char **why);
+
+/*
+ * Read function @bdf, without details.  @parent: the port above, or NULL;
+ * @way: as above, taken over.
+ */
+P2PFunction *p2p_function_read(const char *sysroot, const char *bdf,
+                               const P2PFunction *parent, char *way);
+void p2p_function_free(P2PFunction *function);
+
+/* All of its own details, but for the IOMMU's. */
+void p2p_function_read_details(const char *sysroot, P2PFunction *function);
+
+/* The unit that is called @name, or an IOMMU group, as sysfs shows them. */
+P2PIommu *p2p_iommu_read(const char *sysroot, const char *name);
+void p2p_iommu_free(P2PIommu *iommu);
+P2PIommuGroup *p2p_iommu_group_read(const char *sysroot, const char *number);
+void p2p_iommu_group_free(P2PIommuGroup *group);
+
+#endif /* HW_P2P_CORE_HOST_INTERNAL_H */

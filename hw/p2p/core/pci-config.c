@@ -1,0 +1,205 @@
+/*
+ * What a function's configuration space tells of ports and ACS
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "pci-config.h"
+
+/* PCIe 6.0, 7.5.1 to 7.7.11: only what is needed of configuration space. */
+enum {
+    CFG_VENDOR = 0x00,
+    CFG_COMMAND = 0x04,
+    CFG_COMMAND_MEMORY = 0x02,
+    CFG_STATUS = 0x06,
+    CFG_STATUS_CAP_LIST = 0x10,
+    CFG_HEADER_TYPE = 0x0e,
+    CFG_HEADER_TYPE_MASK = 0x7f,
+    CFG_HEADER_TYPE_BRIDGE = 1,
+    CFG_CAP_POINTER = 0x34,
+    CFG_HEADER_SIZE = 0x40,
+    CFG_EXT_START = 0x100,
+
+    CAP_ID_EXPRESS = 0x10,
+    EXPRESS_FLAGS = 0x02,
+    EXPRESS_TYPE_SHIFT = 4,
+    EXPRESS_TYPE_MASK = 0xf,
+
+    EXT_CAP_ID_ACS = 0x0d,
+    EXT_CAP_ID_ATS = 0x0f,
+    EXT_CAP_MIN_SIZE = 0x08,
+    ACS_CAPABILITY = 0x04,
+    ACS_CONTROL = 0x06,
+};
+
+typedef struct Config {
+    const char *bdf;
+    const uint8_t *bytes;
+    size_t size;
+    char *why;              /* what is wrong with it; NULL: nothing */
+} Config;
+
+static uint16_t config_u16(const Config *config, size_t at)
+{
+    return config->bytes[at] | config->bytes[at + 1] << 8;
+}
+
+static uint32_t config_u32(const Config *config, size_t at)
+{
+    return config_u16(config, at) |
+           (uint32_t)config_u16(config, at + 2) << 16;
+}
+
+static bool say_truncated(Config *config)
+{
+    config->why = g_strdup_printf("only %zu of %d bytes of the configuration "
+                                  "space of %s can be read (root may read "
+                                  "all)", config->size, P2P_CONFIG_SIZE,
+                                  config->bdf);
+    return false;
+}
+
+static bool say_unsound(Config *config)
+{
+    config->why = g_strdup_printf("the capability list of %s is not sound",
+                                  config->bdf);
+    return false;
+}
+
+/* Whether anybody answers at all. */
+static bool check_header(Config *config)
+{
+    if (config->size < CFG_HEADER_SIZE) {
+        config->why = g_strdup_printf("the configuration space of %s has only "
+                                      "%zu bytes", config->bdf, config->size);
+        return false;
+    }
+    if (config_u32(config, CFG_VENDOR) == UINT32_MAX &&
+        config_u32(config, CFG_COMMAND) == UINT32_MAX) {
+        config->why = g_strdup_printf("%s does not answer (powered down or "
+                                      "gone)", config->bdf);
+        return false;
+    }
+    return true;
+}
+
+static unsigned header_type(const Config *config)
+{
+    return config->bytes[CFG_HEADER_TYPE] & CFG_HEADER_TYPE_MASK;
+}
+
+/*
+ * Offset of the PCI Express capability in *@at, 0 if there is none. Without
+ * it a function has no extended configuration space.
+ */
+static bool find_express(Config *config, size_t *at)
+{
+    size_t here = 0;
+    int budget = (CFG_EXT_START - CFG_HEADER_SIZE) / 4;
+
+    *at = 0;
+    if ((config_u16(config, CFG_STATUS) & CFG_STATUS_CAP_LIST) &&
+        header_type(config) <= CFG_HEADER_TYPE_BRIDGE) {
+        here = config->bytes[CFG_CAP_POINTER] & ~3u;
+    }
+    while (here != 0) {
+        if (here < CFG_HEADER_SIZE || budget-- == 0) {
+            return say_unsound(config);
+        }
+        if (here + EXPRESS_FLAGS + 2 > config->size) {
+            return say_truncated(config);
+        }
+        if (config->bytes[here] == CAP_ID_EXPRESS) {
+            *at = here;
+            return true;
+        }
+        here = config->bytes[here + 1] & ~3u;
+    }
+    return true;
+}
+
+/* Walk the extended capabilities; *@acs is the offset of ACS, 0: none */
+static bool walk_extended(Config *config, size_t *acs, bool *has_ats)
+{
+    size_t here = CFG_EXT_START;
+    int budget = (P2P_CONFIG_SIZE - CFG_EXT_START) / 4;
+
+    *acs = 0;
+    *has_ats = false;
+    if (config->size < P2P_CONFIG_SIZE) {
+        return say_truncated(config);
+    }
+    while (here != 0) {
+        uint32_t header;
+
+        if (here < CFG_EXT_START ||
+            here + EXT_CAP_MIN_SIZE > P2P_CONFIG_SIZE || budget-- == 0) {
+            return say_unsound(config);
+        }
+        /* A register that does not answer (all ones) leads out of the area. */
+        header = config_u32(config, here);
+        if ((header & 0xffff) == EXT_CAP_ID_ACS && *acs == 0) {
+            *acs = here;
+        } else if ((header & 0xffff) == EXT_CAP_ID_ATS) {
+            *has_ats = true;
+        }
+        here = header >> 20 & ~3u;
+    }
+    return true;
+}
+
+static void parse_acs(P2PFunction *function, const Config *config, size_t at)
+{
+    const uint16_t redirect = P2P_ACS_REQUEST_REDIRECT |
+                              P2P_ACS_COMPLETION_REDIRECT |
+                              P2P_ACS_EGRESS_CONTROL;
+
+    function->acs = P2P_ACS_DIRECT;
+    if (at == 0) {
+        return;
+    }
+    function->has_acs = true;
+    function->acs_capability = config_u16(config, at + ACS_CAPABILITY);
+    function->acs_control = config_u16(config, at + ACS_CONTROL);
+    if (function->acs_control & redirect) {
+        function->acs = P2P_ACS_REDIRECT;
+    }
+}
+
+static bool parse(P2PFunction *function, Config *config)
+{
+    size_t express, acs;
+
+    if (!check_header(config)) {
+        return false;
+    }
+    function->bridge = header_type(config) == CFG_HEADER_TYPE_BRIDGE;
+    function->decodes_memory = config_u16(config, CFG_COMMAND) &
+                               CFG_COMMAND_MEMORY;
+    if (!find_express(config, &express)) {
+        return false;
+    }
+    if (express == 0) {
+        function->type = P2P_PORT_CONVENTIONAL;
+        function->acs = P2P_ACS_DIRECT;
+        return true;
+    }
+    function->type = config_u16(config, express + EXPRESS_FLAGS) >>
+                     EXPRESS_TYPE_SHIFT & EXPRESS_TYPE_MASK;
+    if (!walk_extended(config, &acs, &function->has_ats)) {
+        function->has_ats = false;
+        return false;
+    }
+    parse_acs(function, config, acs);
+    return true;
+}
+
+void p2p_config_parse(P2PFunction *function, const uint8_t *bytes,
+                      size_t size)
+{
+    Config config = { function->bdf, bytes, size, NULL };
+
+    function->type = P2P_PORT_UNKNOWN;
+    function->acs = P2P_ACS_UNREADABLE;
+    parse(function, &config);
+    function->why_no_acs = config.why;
+}
