@@ -14,6 +14,7 @@
 static const ToolCommand *const commands[] = {
     &tool_topo,
     &tool_why,
+    &tool_plan,
 };
 
 static void print_help(FILE *to)
