@@ -31,22 +31,67 @@ static bool parse_size(const char *text, uint64_t *size)
     return true;
 }
 
+/* Pairs that one sentence explains. */
+typedef struct Decision {
+    P2PVerdict verdict;
+    char *why;
+    GString *pairs;
+} Decision;
+
+static void decision_free(void *opaque)
+{
+    Decision *decision = opaque;
+
+    g_free(decision->why);
+    g_string_free(decision->pairs, true);
+    g_free(decision);
+}
+
+static void add_pair(const P2PPlan *plan, GPtrArray *decisions,
+                     const P2PFunction *a, const P2PFunction *b)
+{
+    g_autofree char *why = p2p_topology_reason(plan->guest, a, b);
+    Decision *decision = NULL;
+
+    for (guint i = 0; i < decisions->len && !decision; i++) {
+        Decision *other = decisions->pdata[i];
+
+        decision = strcmp(other->why, why) == 0 ? other : NULL;
+    }
+    if (!decision) {
+        decision = g_new0(Decision, 1);
+        decision->verdict = p2p_topology_verdict(plan->guest, a, b);
+        decision->why = g_steal_pointer(&why);
+        decision->pairs = g_string_new(NULL);
+        g_ptr_array_add(decisions, decision);
+    }
+    g_string_append_printf(decision->pairs, "%s%s - %s",
+                           decision->pairs->len ? ", " : "", a->bdf, b->bdf);
+}
+
 void plan_print_guest(const P2PPlan *plan, const char *begin)
 {
-    printf("%sWhat the guest's Linux will decide (without an IOMMU of its "
-           "own):\n", begin);
+    g_autoptr(GPtrArray) decisions = g_ptr_array_new_with_free_func(
+        decision_free);
+
     for (guint i = 0; i < plan->devices->len; i++) {
         for (guint j = i + 1; j < plan->devices->len; j++) {
             const P2PPlanNode *a = plan->devices->pdata[i];
             const P2PPlanNode *b = plan->devices->pdata[j];
-            P2PVerdict verdict = p2p_topology_verdict(plan->guest, a->guest,
-                                                      b->guest);
-            g_autofree char *why = p2p_topology_reason(plan->guest, a->guest,
-                                                       b->guest);
 
-            printf("%s  %s - %s  %s: %s\n", begin, a->guest->bdf,
-                   b->guest->bdf, p2p_verdict_str(&verdict), why);
+            add_pair(plan, decisions, a->guest, b->guest);
         }
+    }
+    if (decisions->len > 0) {
+        printf("%sWhat the guest's Linux will decide (without an IOMMU of its "
+               "own):\n", begin);
+    }
+    for (guint i = 0; i < decisions->len; i++) {
+        const Decision *decision = decisions->pdata[i];
+
+        printf("%s  %s: %s\n%s    %s\n", begin,
+               p2p_verdict_str(&decision->verdict), decision->why, begin,
+               decision->pairs->str);
     }
 }
 
