@@ -207,7 +207,8 @@ const ToolCommand tool_plan = {
     .summary = "plan a guest topology that mirrors the host's",
     .examples =
         "  qemu-p2p plan 65:00.0 66:00.0 --memory 64G\n"
-        "  qemu-p2p plan 65:00.0 66:00.0 --format libvirt\n"
+        "  qemu-p2p plan 65:00.0 66:00.0 --format libvirt |\n"
+        "      qemu-p2p xml > vm.xml\n"
         "  qemu-p2p plan 65:00.0 66:00.0 --format nccl > topo.xml\n"
         "Exit status 1 if something of the plan will not work.\n",
     .run = run,

@@ -12,10 +12,7 @@
 /* QEMU's options, for a shell. */
 void plan_print_qemu(const P2PPlan *plan);
 
-/*
- * Elements of a libvirt domain: for <devices>, and the metadata that
- * "qemu-p2p xml" reads.
- */
+/* A libvirt domain, with the metadata that "qemu-p2p xml" completes. */
 void plan_print_libvirt(const P2PPlan *plan);
 
 void plan_print_json(const P2PPlan *plan);
