@@ -25,8 +25,7 @@
 #define ROUNDS BENCH_ROUNDS
 
 /* A map call for a large BAR takes seconds. */
-#define MAP_ROUNDS_LARGE 7
-#define MAP_ROUNDS_SMALL 31
+#define MAP_ROUNDS 31
 
 /* Of the target, which is the last one of a machine's two drives */
 #define WINDOWS     4
@@ -281,7 +280,7 @@ static void bench_map(void)
     };
     BenchSide iommufd = { .name = "iommufd", .opaque = &ours };
 
-    measure_maps(sides, 2, large ? MAP_ROUNDS_LARGE : MAP_ROUNDS_SMALL);
+    measure_maps(sides, 2, MAP_ROUNDS);
     qtest_quit(stock.qts);
     qtest_quit(ours.qts);
     ours = map_machine("-object iommufd,id=i0", ",iommufd=i0");

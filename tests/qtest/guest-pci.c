@@ -107,7 +107,8 @@ uint64_t guest_pci_bar_size(const GuestPci *pci, unsigned bar)
     guest_pci_writel(pci, reg, UINT32_MAX);
     mask = guest_pci_readl(pci, reg) & PCI_BASE_ADDRESS_MEM_MASK;
     guest_pci_writel(pci, reg, low);
-    if (mask && bar_is_64bit(low)) {
+    /* One of 4 GiB or more has no address bits in the low register. */
+    if (bar_is_64bit(low)) {
         uint32_t high = guest_pci_readl(pci, reg + 4);
 
         guest_pci_writel(pci, reg + 4, UINT32_MAX);
