@@ -11,6 +11,7 @@
 struct P2PHost {
     char *sysroot;
     GHashTable *functions;  /* bdf -> P2PFunction, which it owns */
+    GPtrArray *names;       /* of all functions, ordered; NULL: not read yet */
     GHashTable *iommus;     /* name -> P2PIommu, which it owns */
     GHashTable *groups;     /* number (as text) -> P2PIommuGroup, owned */
     GHashTable *bridges;    /* root bus -> P2PHostBridge, which it owns */

@@ -33,6 +33,7 @@ void p2p_host_free(P2PHost *host)
 {
     g_hash_table_unref(host->bridges);
     g_hash_table_unref(host->functions);
+    g_clear_pointer(&host->names, g_ptr_array_unref);
     g_hash_table_unref(host->iommus);
     g_hash_table_unref(host->groups);
     g_free(host->cpu.vendor);
@@ -109,17 +110,21 @@ static int compare_names(const void *a, const void *b)
                                 : strcmp(*x, *y);
 }
 
-/* The names of all functions, in the order of their addresses. */
-static GPtrArray *list_names(P2PHost *host, char **why)
+/* The names of all functions, in the order of their addresses; read once. */
+static const GPtrArray *list_names(P2PHost *host, char **why)
 {
     g_autofree char *folder = p2p_function_folder(host->sysroot, NULL);
     g_autoptr(GError) error = NULL;
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, &error);
+    g_autoptr(GDir) dir = NULL;
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     const char *name;
 
+    if (host->names) {
+        return host->names;
+    }
+    dir = g_dir_open(folder, 0, &error);
     if (!dir) {
-        *why = g_strdup(error->message);
+        *why = p2p_sysfs_printable(g_strdup(error->message));
         return NULL;
     }
     while ((name = g_dir_read_name(dir))) {
@@ -134,12 +139,13 @@ static GPtrArray *list_names(P2PHost *host, char **why)
         g_ptr_array_add(names, g_strdup(name));
     }
     g_ptr_array_sort(names, compare_names);
-    return g_steal_pointer(&names);
+    host->names = g_steal_pointer(&names);
+    return host->names;
 }
 
 GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why)
 {
-    g_autoptr(GPtrArray) names = list_names(host, why);
+    const GPtrArray *names = list_names(host, why);
     GPtrArray *functions;
 
     if (!names) {
@@ -161,39 +167,47 @@ GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why)
     return functions;
 }
 
+/* Index of the first of @names that is not before @name; their number: none */
+static guint find_name(const GPtrArray *names, const char *name)
+{
+    guint first = 0, behind = names->len;
+
+    while (first < behind) {
+        guint middle = first + (behind - first) / 2;
+
+        if (compare_names(&names->pdata[middle], &name) < 0) {
+            first = middle + 1;
+        } else {
+            behind = middle;
+        }
+    }
+    return first;
+}
+
 const P2PFunction *p2p_host_first_on_bus(P2PHost *host, const char *bus,
                                          char **why)
 {
-    g_autofree char *folder = p2p_function_folder(host->sysroot, NULL);
     g_autofree char *prefix = g_strdup_printf("%s:", bus);
     g_autofree char *host_bridge = g_strdup_printf("%s00.0", prefix);
-    g_autofree char *first = NULL;
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GDir) dir = NULL;
-    const char *name;
+    const P2PFunction *known = g_hash_table_lookup(host->functions,
+                                                   host_bridge);
+    const GPtrArray *names;
+    guint at;
 
     /* Most have a function 00.0, which comes before all others. */
-    if (g_hash_table_contains(host->functions, host_bridge)) {
-        return g_hash_table_lookup(host->functions, host_bridge);
+    if (known) {
+        return known;
     }
-    dir = g_dir_open(folder, 0, &error);
-    if (!dir) {
-        *why = g_strdup(error->message);
+    names = list_names(host, why);
+    if (!names) {
         return NULL;
     }
-    /* With equal prefixes the order of the text is that of the numbers. */
-    while ((name = g_dir_read_name(dir))) {
-        if (g_str_has_prefix(name, prefix) && p2p_is_bdf(name) &&
-            (!first || strcmp(name, first) < 0)) {
-            g_free(first);
-            first = g_strdup(name);
-        }
-    }
-    if (!first) {
+    at = find_name(names, host_bridge);
+    if (at == names->len || !g_str_has_prefix(names->pdata[at], prefix)) {
         *why = g_strdup_printf("there is no function on root bus %s", bus);
         return NULL;
     }
-    return p2p_host_function(host, first, why);
+    return p2p_host_function(host, names->pdata[at], why);
 }
 
 /* --- Details -------------------------------------------------------------- */
@@ -222,6 +236,17 @@ static const P2PIommuGroup *find_group(P2PHost *host, const char *number)
     return group;
 }
 
+static void take_decode(P2PHost *host, P2PFunction *function)
+{
+    g_autofree char *why = NULL;
+    const P2PFunction *physical = function->physical_function
+        ? p2p_host_function(host, function->physical_function, &why) : NULL;
+
+    if (physical) {
+        function->decodes_memory = physical->vf_decode;
+    }
+}
+
 void p2p_function_details(P2PHost *host, const P2PFunction *constant)
 {
     P2PFunction *function = g_hash_table_lookup(host->functions,
@@ -239,6 +264,7 @@ void p2p_function_details(P2PHost *host, const P2PFunction *constant)
     group = p2p_sysfs_link_name(folder, "iommu_group");
     function->iommu = iommu ? find_iommu(host, iommu) : NULL;
     function->iommu_group = group ? find_group(host, group) : NULL;
+    take_decode(host, function);
 }
 
 bool p2p_host_has_iommu(P2PHost *host)
@@ -264,7 +290,7 @@ static void cpu_parse_line(P2PHostCpu *cpu, char *line)
     g_strstrip(line);
     g_strstrip(value);
     if (strcmp(line, "vendor_id") == 0 && !cpu->vendor) {
-        cpu->vendor = g_strdup(value);
+        cpu->vendor = p2p_sysfs_printable(g_strdup(value));
     } else if (strcmp(line, "cpu family") == 0) {
         cpu->family = g_ascii_strtoull(value, NULL, 10);
     } else if (strcmp(line, "address sizes") == 0) {

@@ -93,7 +93,7 @@ static void parse_reserved(GArray *ranges, const char *line)
         ranges->len >= RESERVED_MAX) {
         return;
     }
-    range.type = g_strstrip(g_strdup(next));
+    range.type = p2p_sysfs_printable(g_strstrip(g_strdup(next)));
     g_array_append_val(ranges, range);
 }
 

@@ -26,10 +26,18 @@ enum {
 
     EXT_CAP_ID_ACS = 0x0d,
     EXT_CAP_ID_ATS = 0x0f,
+    EXT_CAP_ID_SRIOV = 0x10,
     EXT_CAP_MIN_SIZE = 0x08,
     ACS_CAPABILITY = 0x04,
     ACS_CONTROL = 0x06,
+    SRIOV_CONTROL = 0x08,
+    SRIOV_CONTROL_VF_MEMORY = 0x08,
 };
+
+/* Offsets of extended capabilities; 0: there is none */
+typedef struct Extended {
+    size_t acs, ats, sriov;
+} Extended;
 
 typedef struct Config {
     const char *bdf;
@@ -117,14 +125,23 @@ static bool find_express(Config *config, size_t *at)
     return true;
 }
 
-/* Walk the extended capabilities; *@acs is the offset of ACS, 0: none */
-static bool walk_extended(Config *config, size_t *acs, bool *has_ats)
+static void note_extended(Extended *found, unsigned id, size_t at)
+{
+    size_t *place = id == EXT_CAP_ID_ACS ? &found->acs
+                    : id == EXT_CAP_ID_ATS ? &found->ats
+                    : id == EXT_CAP_ID_SRIOV ? &found->sriov : NULL;
+
+    /* The first one counts, as for Linux. */
+    if (place && *place == 0) {
+        *place = at;
+    }
+}
+
+static bool walk_extended(Config *config, Extended *found)
 {
     size_t here = CFG_EXT_START;
     int budget = (P2P_CONFIG_SIZE - CFG_EXT_START) / 4;
 
-    *acs = 0;
-    *has_ats = false;
     if (config->size < P2P_CONFIG_SIZE) {
         return say_truncated(config);
     }
@@ -137,11 +154,7 @@ static bool walk_extended(Config *config, size_t *acs, bool *has_ats)
         }
         /* A register that does not answer (all ones) leads out of the area. */
         header = config_u32(config, here);
-        if ((header & 0xffff) == EXT_CAP_ID_ACS && *acs == 0) {
-            *acs = here;
-        } else if ((header & 0xffff) == EXT_CAP_ID_ATS) {
-            *has_ats = true;
-        }
+        note_extended(found, header & 0xffff, here);
         here = header >> 20 & ~3u;
     }
     return true;
@@ -167,7 +180,8 @@ static void parse_acs(P2PFunction *function, const Config *config, size_t at)
 
 static bool parse(P2PFunction *function, Config *config)
 {
-    size_t express, acs;
+    Extended found = { 0 };
+    size_t express;
 
     if (!check_header(config)) {
         return false;
@@ -185,11 +199,15 @@ static bool parse(P2PFunction *function, Config *config)
     }
     function->type = config_u16(config, express + EXPRESS_FLAGS) >>
                      EXPRESS_TYPE_SHIFT & EXPRESS_TYPE_MASK;
-    if (!walk_extended(config, &acs, &function->has_ats)) {
-        function->has_ats = false;
+    if (!walk_extended(config, &found)) {
         return false;
     }
-    parse_acs(function, config, acs);
+    parse_acs(function, config, found.acs);
+    function->has_ats = found.ats;
+    function->vf_decode = found.sriov &&
+                          found.sriov + SRIOV_CONTROL + 2 <= P2P_CONFIG_SIZE &&
+                          (config_u16(config, found.sriov + SRIOV_CONTROL) &
+                           SRIOV_CONTROL_VF_MEMORY);
     return true;
 }
 

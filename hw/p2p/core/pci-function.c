@@ -112,7 +112,8 @@ char *p2p_function_way(const char *sysroot, const char *bdf, char **why)
     way = way_from_link(link, bdf);
     if (!way) {
         *why = g_strdup_printf("the link %s does not lead through a host "
-                               "bridge to %s: '%s'", path, bdf, link);
+                               "bridge to %s: '%s'", path, bdf,
+                               p2p_sysfs_printable(link));
     }
     return way;
 }
@@ -271,7 +272,8 @@ static bool parse_bar(const char *line, P2PHostBar *bar)
         at = end;
     }
     if (!(value[2] & (RESOURCE_MEMORY | RESOURCE_IO)) ||
-        value[1] < value[0] || value[1] - value[0] == UINT64_MAX) {
+        value[1] < value[0] || value[1] - value[0] == UINT64_MAX ||
+        ((value[1] - value[0]) & (value[1] - value[0] + 1))) {
         return false;
     }
     *bar = (P2PHostBar) {

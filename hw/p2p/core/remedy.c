@@ -27,6 +27,22 @@ static char *join(const GPtrArray *functions, const char *prefix)
     return g_string_free(list, FALSE);
 }
 
+bool p2p_topology_direct_translated(const P2PFunction *initiator,
+                                    const P2PFunction *target)
+{
+    g_autoptr(GPtrArray) redirects = p2p_topology_redirects(initiator,
+                                                            target);
+
+    for (guint i = 0; i < redirects->len; i++) {
+        const P2PFunction *port = redirects->pdata[i];
+
+        if (!(port->acs_control & P2P_ACS_DIRECT_TRANSLATED)) {
+            return false;
+        }
+    }
+    return initiator->has_ats && redirects->len > 0;
+}
+
 /* All of @ports can let translated requests pass, and @initiator has such. */
 static bool can_translate(const P2PFunction *initiator,
                           const GPtrArray *ports)
@@ -48,12 +64,14 @@ static void add(GPtrArray *remedies, char *text)
 
 static void add_acs_remedies(GPtrArray *remedies,
                              const P2PFunction *initiator,
+                             const P2PFunction *target,
                              const GPtrArray *redirects)
 {
     g_autofree char *ports = join(redirects, "");
     g_autofree char *flags = join(redirects, ACS_NO_REDIRECT "@");
 
-    if (can_translate(initiator, redirects)) {
+    if (can_translate(initiator, redirects) &&
+        !p2p_topology_direct_translated(initiator, target)) {
         g_autofree char *direct = join(redirects, ACS_DIRECT_TRANSLATED "@");
 
         add(remedies, g_strdup_printf(
@@ -80,7 +98,7 @@ GPtrArray *p2p_topology_remedies(P2PHost *host, const P2PFunction *initiator,
         return remedies;
     }
     if (redirects->len > 0) {
-        add_acs_remedies(remedies, initiator, redirects);
+        add_acs_remedies(remedies, initiator, target, redirects);
     } else if (verdict.unknown) {
         add(remedies, g_strdup("read the host as root: what decides can be "
                                "seen by root only"));

@@ -75,12 +75,22 @@ char *p2p_sysfs_read(const char *path, size_t max, size_t *size, char **why)
     return text;
 }
 
+char *p2p_sysfs_printable(char *text)
+{
+    for (char *c = text; *c; c++) {
+        if (!g_ascii_isprint(*c)) {
+            *c = '?';
+        }
+    }
+    return text;
+}
+
 char *p2p_sysfs_text(const char *folder, const char *name)
 {
     g_autofree char *path = g_build_filename(folder, name, NULL);
     char *text = p2p_sysfs_read(path, TEXT_MAX, NULL, NULL);
 
-    return text ? g_strstrip(text) : NULL;
+    return text ? p2p_sysfs_printable(g_strstrip(text)) : NULL;
 }
 
 bool p2p_sysfs_number(const char *folder, const char *name, uint64_t max,
@@ -102,5 +112,5 @@ char *p2p_sysfs_link_name(const char *folder, const char *name)
     g_autofree char *path = g_build_filename(folder, name, NULL);
     g_autofree char *link = g_file_read_link(path, NULL);
 
-    return link ? g_path_get_basename(link) : NULL;
+    return link ? p2p_sysfs_printable(g_path_get_basename(link)) : NULL;
 }

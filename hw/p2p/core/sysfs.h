@@ -19,7 +19,16 @@
  */
 char *p2p_sysfs_read(const char *path, size_t max, size_t *size, char **why);
 
-/* A short text without the blanks around it, or NULL; the caller frees it. */
+/*
+ * Replace in @text all that is not printable ASCII by '?': the name of a
+ * driver goes to terminals, JSON and logs, which others must not write to.
+ */
+char *p2p_sysfs_printable(char *text);
+
+/*
+ * A short text without the blanks around it, printable, or NULL; the caller
+ * frees it.
+ */
 char *p2p_sysfs_text(const char *folder, const char *name);
 
 /*
@@ -29,7 +38,10 @@ char *p2p_sysfs_text(const char *folder, const char *name);
 bool p2p_sysfs_number(const char *folder, const char *name, uint64_t max,
                       uint64_t *value);
 
-/* The last part of a symbolic link's target, or NULL; the caller frees it. */
+/*
+ * The last part of a symbolic link's target, printable, or NULL; the caller
+ * frees it.
+ */
 char *p2p_sysfs_link_name(const char *folder, const char *name);
 
 #endif /* HW_P2P_CORE_SYSFS_H */

@@ -116,7 +116,10 @@ struct P2PFunction {
     uint16_t acs_capability;    /* P2P_ACS_* */
     uint16_t acs_control;
     bool has_ats;
-    bool decodes_memory;        /* PCI_COMMAND; of a virtual function: MSE */
+    bool decodes_memory;        /* PCI_COMMAND; of a virtual function, once
+                                 * it has details: vf_decode of its physical
+                                 * one, as its own bit is always 0 */
+    bool vf_decode;             /* virtual functions decode (VF MSE) */
     unsigned redirects;         /* functions from the root bus to this one */
     unsigned unreadable;        /* that redirect; whose ACS is unreadable */
 

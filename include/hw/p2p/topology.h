@@ -74,6 +74,14 @@ GPtrArray *p2p_topology_redirects(const P2PFunction *initiator,
                                   const P2PFunction *target);
 
 /*
+ * p2p_topology_direct_translated: whether all functions on the way that
+ * redirect let requests pass that @initiator had translated by ATS (PCIe 6.0,
+ * 6.12.3). Linux does not count such requests: the verdict is that of others.
+ */
+bool p2p_topology_direct_translated(const P2PFunction *initiator,
+                                    const P2PFunction *target);
+
+/*
  * p2p_topology_remedies: what a user can change so that @target is reached on
  * a shorter way, or at all, the least intrusive first: only settings of ports
  * on this path. Empty: nothing can, or need, be done. An array of strings that
