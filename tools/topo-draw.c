@@ -180,7 +180,8 @@ void topo_print_summary(const Topo *topo)
                        : members[a] * members[b];
         }
     }
-    printf("%u devices in %u classes\n", topo->functions->len, k);
+    printf("%u device%s in %u class%s\n", topo->functions->len,
+           topo->functions->len == 1 ? "" : "s", k, k == 1 ? "" : "es");
     for (unsigned p = 0; p < P2P_PATH__MAX; p++) {
         for (unsigned v = 0; v < TOOL_VERDICTS; v++) {
             if (counts[p][v]) {

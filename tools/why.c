@@ -44,28 +44,89 @@ static void note_state(Explanation *e, const P2PFunction *function)
     }
 }
 
-static void note_target(Explanation *e)
+/* Ports on the way that sleep, which let no request pass. */
+static void note_ports(Explanation *e, const P2PFunction *function)
+{
+    for (; function != e->common; function = function->parent) {
+        const P2PFunction *port = function->parent;
+
+        if (port && port->power > P2P_POWER_D0) {
+            add_note(e, "port %s is in %s: nothing passes it until what is "
+                     "below wakes up", port->bdf, p2p_power_str(port->power));
+        }
+    }
+}
+
+static void note_decode(Explanation *e)
 {
     const P2PFunction *target = e->target;
-    bool placed = false, any = false;
 
-    if (!target->decodes_memory && target->power <= P2P_POWER_D0) {
+    if (target->decodes_memory || target->power > P2P_POWER_D0) {
+        return;
+    }
+    if (target->physical_function) {
+        add_note(e, "%s does not decode memory now: until the driver of %s, "
+                 "its physical function, enables it for all virtual "
+                 "functions, nothing reaches its BARs", target->bdf,
+                 target->physical_function);
+    } else {
         add_note(e, "%s does not decode memory now: until a driver (vfio-pci, "
                  "too) enables it, nothing reaches its BARs", target->bdf);
     }
+}
+
+static void note_bars(Explanation *e)
+{
+    const P2PFunction *target = e->target;
+    bool any = false;
+
     for (unsigned i = 0; i < P2P_BARS; i++) {
         const P2PHostBar *bar = &target->bars[i];
 
-        any |= bar->size && bar->memory;
-        placed |= bar->size && bar->memory && bar->start;
+        if (!bar->size || !bar->memory) {
+            continue;
+        }
+        any = true;
+        if (!bar->start) {
+            add_note(e, "the firmware gave no address to BAR %u of %s: enable "
+                     "\"Above 4G decoding\", or boot with pci=realloc", i,
+                     target->bdf);
+        }
     }
     if (!any) {
         add_note(e, "%s has no memory BAR that could be reached",
                  target->bdf);
-    } else if (!placed) {
-        add_note(e, "the firmware gave no address to the BARs of %s: enable "
-                 "\"Above 4G decoding\", or boot with pci=realloc",
-                 target->bdf);
+    }
+}
+
+/* What firmware of guests takes for granted when it places BARs. */
+#define USUAL_WIDTH 46
+
+/* A VM's addresses of BARs are what the initiator's IOMMU translates. */
+static void note_width(Explanation *e)
+{
+    const P2PIommu *iommu = e->initiator->iommu;
+    uint64_t largest = 0;
+
+    for (unsigned i = 0; i < P2P_BARS; i++) {
+        if (e->target->bars[i].memory) {
+            largest = MAX(largest, e->target->bars[i].size);
+        }
+    }
+    if (iommu && iommu->width && iommu->width < USUAL_WIDTH && largest) {
+        g_autofree char *room = tool_size_str(UINT64_C(1) << iommu->width);
+        g_autofree char *size = tool_size_str(largest);
+
+        if (largest >> iommu->width) {
+            add_note(e, "%s translates %u bits: no VM can have the BAR of %s "
+                     "of %s below %s, where %s would reach it", iommu->name,
+                     iommu->width, size, e->target->bdf, room,
+                     e->initiator->bdf);
+        } else {
+            add_note(e, "%s translates %u bits: in a VM the BARs of %s (the "
+                     "largest has %s) must be below %s", iommu->name,
+                     iommu->width, e->target->bdf, size, room);
+        }
     }
 }
 
@@ -85,6 +146,12 @@ static void note_vm(Explanation *e)
         add_note(e, "in a VM the addresses of requests are translated by the "
                  "IOMMU, so they go up to the root complex and come back: %s",
                  e->root_complex);
+    }
+    if (e->verdict.map_type != P2P_MAP_BUS_ADDR &&
+        p2p_topology_direct_translated(e->initiator, e->target)) {
+        add_note(e, "the ports let requests pass that %s had translated by "
+                 "ATS (Direct Translated): these take the direct way, all "
+                 "others are redirected", e->initiator->bdf);
     }
     if (e->initiator->iommu_group && e->target->iommu_group &&
         e->initiator->iommu_group == e->target->iommu_group) {
@@ -115,7 +182,11 @@ static void explain(Explanation *e)
     if (e->target != e->initiator) {
         note_state(e, e->target);
     }
-    note_target(e);
+    note_ports(e, e->initiator);
+    note_ports(e, e->target);
+    note_decode(e);
+    note_bars(e);
+    note_width(e);
     note_vm(e);
 }
 
@@ -222,15 +293,16 @@ static void print_text(const Explanation *e)
 {
     g_autoptr(GArray) hops = find_hops(e);
     const ToolVerdictWord *word = tool_verdict_word(&e->verdict);
+    bool top = false;
 
     print_end("Initiator", e->initiator);
     print_end("Target", e->target);
     printf("\nPath %s\n", p2p_path_class_str(e->verdict.path_class));
     for (guint i = 0; i < hops->len; i++) {
         print_hop(&g_array_index(hops, Hop, i));
-        if (!e->common && i + 1 < hops->len &&
-            !g_array_index(hops, Hop, i).function->parent) {
-            puts("  (root complex)");
+        if (!e->common && !top) {
+            top = !g_array_index(hops, Hop, i).function->parent;
+            fputs(top ? "  (root complex)\n" : "", stdout);
         }
     }
     printf("\nRoot       %s\n", e->root_complex);
