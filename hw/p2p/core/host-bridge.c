@@ -162,18 +162,28 @@ static char *bridge_reason(const P2PHostBridge *bridge, bool same)
                            dev->device, dev->bdf, verdict);
 }
 
-/* The bridge that decides: the first one that does not route, or the last. */
+/*
+ * The bridge that decides, the same for both directions: one that does not
+ * route, else one that is not known to, else any.
+ */
 static const P2PHostBridge *deciding_bridge(P2PHost *host,
                                             const P2PFunction *a,
                                             const P2PFunction *b, bool *same)
 {
     const P2PHostBridge *bridge = find_bridge(host, a->root_bus);
+    const P2PHostBridge *other;
+    P2PRouting routing, others;
 
     *same = strcmp(a->root_bus, b->root_bus) == 0;
-    if (!*same && bridge_routes(bridge, false) == P2P_ROUTING_YES) {
-        bridge = find_bridge(host, b->root_bus);
+    if (*same) {
+        return bridge;
     }
-    return bridge;
+    other = find_bridge(host, b->root_bus);
+    routing = bridge_routes(bridge, false);
+    others = bridge_routes(other, false);
+    return routing == P2P_ROUTING_YES ||
+           (routing == P2P_ROUTING_UNKNOWN && others == P2P_ROUTING_NO)
+           ? other : bridge;
 }
 
 P2PRouting p2p_host_bridge_routes(P2PHost *host, const P2PFunction *a,

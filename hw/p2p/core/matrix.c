@@ -6,7 +6,8 @@
  * from the leaves of the tree upwards: functions that are alike as seen from a
  * port (as far below it, with or without redirection on the way, of one NUMA
  * node) and come from different ports below it have one verdict with each
- * other; if it is also the one within each, they are one class.
+ * other; if it is also the one within each, and what else is below these ports
+ * makes no difference between them, they are one class.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -16,12 +17,16 @@
 /* Above so many classes a table of their pairs would be too large. */
 #define TABLE_MAX 1024
 
+/* A port that hands up more is taken for irregular: nothing below it merges. */
+#define SIBLINGS_MAX 16
+
 /* A class that may still grow. */
 typedef struct Group {
     const P2PFunction *member;  /* any one of them */
     GArray *members;            /* of unsigned: indices */
     P2PVerdict within;          /* if there are several */
-    const void *child;          /* where it comes from, of the present port */
+    /* All that came from one port to the present one: the first, how many. */
+    guint first, siblings;
 } Group;
 
 /* What a port makes of its groups, and how it takes functions for alike. */
@@ -51,6 +56,7 @@ typedef struct Builder {
     GHashTable *pending;        /* port or root bus -> GPtrArray of Group */
     GPtrArray *levels;          /* GPtrArray of functions, by depth */
     GHashTable *seen;           /* those in levels */
+    GPtrArray *merged;          /* of Group: of no more use, owned */
     GPtrArray *done;            /* of Group, in the end */
 } Builder;
 
@@ -103,52 +109,60 @@ static gboolean key_equal(const void *a, const void *b)
            x->unreadable == y->unreadable && x->numa_node == y->numa_node;
 }
 
-/*
- * Two groups of one child meet below it, where their pairs have a verdict of
- * their own. @alike is in the order of children.
- */
-static bool shares_child(const GPtrArray *alike, guint i)
-{
-    const Group *group = alike->pdata[i];
-    const Group *before = i > 0 ? alike->pdata[i - 1] : NULL;
-    const Group *after = i + 1 < alike->len ? alike->pdata[i + 1] : NULL;
-
-    return (before && before->child == group->child) ||
-           (after && after->child == group->child);
-}
-
 /* Whether @group fits to @into, which @across is the verdict with. */
 static bool fits(const Group *group, const P2PVerdict *across)
 {
     return group->members->len == 1 || same_verdict(&group->within, across);
 }
 
-/* Put what fits of @alike, which are of one key, into one; all to @result. */
-static void merge_alike(Builder *b, GPtrArray *alike, GPtrArray *result)
+/* Whether @group's siblings see @other as they see it; no if it is one. */
+static bool siblings_agree(Builder *b, const GPtrArray *groups,
+                           const Group *group, const Group *other)
 {
-    g_autofree bool *shares = g_new(bool, alike->len);
+    if (group->siblings > SIBLINGS_MAX) {
+        return false;
+    }
+    for (guint i = 0; i < group->siblings; i++) {
+        const Group *sibling = groups->pdata[group->first + i];
+        P2PVerdict near, far;
+
+        if (sibling == group) {
+            continue;
+        }
+        near = p2p_topology_verdict(b->host, sibling->member, group->member);
+        far = p2p_topology_verdict(b->host, sibling->member, other->member);
+        if (!same_verdict(&near, &far)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Put what fits of @alike, which are those of @groups with one key, into one;
+ * all to @result. Those that are merged stay until all of @groups are done:
+ * siblings are compared with them.
+ */
+static void merge_alike(Builder *b, const GPtrArray *groups,
+                        const GPtrArray *alike, GPtrArray *result)
+{
     Group *into = NULL;
 
-    for (guint i = 0; i < alike->len; i++) {
-        shares[i] = shares_child(alike, i);
-    }
     for (guint i = 0; i < alike->len; i++) {
         Group *group = alike->pdata[i];
         P2PVerdict across;
 
-        if (shares[i]) {
-            g_ptr_array_add(result, group);
-            continue;
-        }
         if (into) {
             across = p2p_topology_verdict(b->host, into->member,
                                           group->member);
         }
-        if (into && fits(into, &across) && fits(group, &across)) {
+        if (into && fits(into, &across) && fits(group, &across) &&
+            siblings_agree(b, groups, into, group) &&
+            siblings_agree(b, groups, group, into)) {
             into->within = across;
             g_array_append_vals(into->members, group->members->data,
                                 group->members->len);
-            group_free(group);
+            g_ptr_array_add(b->merged, group);
         } else {
             g_ptr_array_add(result, group);
             into = into && fits(into, &across) ? into : group;
@@ -156,7 +170,6 @@ static void merge_alike(Builder *b, GPtrArray *alike, GPtrArray *result)
     }
 }
 
-/* @groups in the order of their children. */
 static GPtrArray *merge(Builder *b, const GPtrArray *groups,
                         const P2PFunction *port)
 {
@@ -177,8 +190,9 @@ static GPtrArray *merge(Builder *b, const GPtrArray *groups,
         g_ptr_array_add(alike, groups->pdata[i]);
     }
     for (guint i = 0; i < keys->len; i++) {
-        merge_alike(b, keys->pdata[i], result);
+        merge_alike(b, groups, keys->pdata[i], result);
     }
+    g_ptr_array_set_size(b->merged, 0);
     return result;
 }
 
@@ -195,19 +209,21 @@ static void add_level(Builder *b, const P2PFunction *function)
     }
 }
 
-static void hand_up(Builder *b, const void *above, GPtrArray *groups,
-                    const void *child)
+static void hand_up(Builder *b, const void *above, GPtrArray *groups)
 {
     GPtrArray *pending = g_hash_table_lookup(b->pending, above);
+    guint first;
 
     if (!pending) {
         pending = g_ptr_array_new();
         g_hash_table_insert(b->pending, (void *)above, pending);
     }
+    first = pending->len;
     for (guint i = 0; i < groups->len; i++) {
         Group *group = groups->pdata[i];
 
-        group->child = child;
+        group->first = first;
+        group->siblings = groups->len;
         g_ptr_array_add(pending, group);
     }
 }
@@ -234,7 +250,7 @@ static void take_port(Builder *b, const P2PFunction *port,
         }
         above = name;
     }
-    hand_up(b, above, groups, port);
+    hand_up(b, above, groups);
 }
 
 static void take_root_buses(Builder *b, GHashTable *root_buses)
@@ -263,9 +279,11 @@ static GPtrArray *find_groups(P2PHost *host, const GPtrArray *functions)
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
     g_autoptr(GPtrArray) levels = g_ptr_array_new_with_free_func(
         (GDestroyNotify)g_ptr_array_unref);
+    g_autoptr(GPtrArray) merged = g_ptr_array_new_with_free_func(group_free);
     Builder b = {
         .host = host, .own = own, .pending = pending, .levels = levels,
-        .seen = seen, .done = g_ptr_array_new_with_free_func(group_free),
+        .seen = seen, .merged = merged,
+        .done = g_ptr_array_new_with_free_func(group_free),
     };
 
     for (unsigned i = 0; i < functions->len; i++) {
