@@ -109,8 +109,8 @@ static const P2PFunction *common_of(const GPtrArray *part)
 }
 
 /*
- * @part by what is right below @port: an array of arrays.  Below a port that
- * has devices without ports of their own (virtual functions), each is a part.
+ * @part by what is right below @port: an array of arrays.  The functions of one
+ * device stay together, those of ports do not, which may be one device, too.
  */
 static GPtrArray *split(const GPtrArray *part, const P2PFunction *port)
 {
@@ -125,7 +125,11 @@ static GPtrArray *split(const GPtrArray *part, const P2PFunction *port)
             GPtrArray *other = parts->pdata[j];
             const P2PFunction *its = child_of(other->pdata[0], port);
 
-            into = its == child || one_device(its, child) ? other : NULL;
+            if (its == child || (its == other->pdata[0] &&
+                                 child == part->pdata[i] &&
+                                 one_device(its, child))) {
+                into = other;
+            }
         }
         if (!into) {
             into = g_ptr_array_new();
