@@ -7,10 +7,6 @@
 #include <string.h>
 #include "tool.h"
 
-#ifndef P2P_VERSION
-#define P2P_VERSION "unknown"
-#endif
-
 static const ToolCommand *const commands[] = {
     &tool_topo,
     &tool_why,
