@@ -11,6 +11,7 @@ static const ToolCommand *const commands[] = {
     &tool_topo,
     &tool_why,
     &tool_plan,
+    &tool_verify,
 };
 
 static void print_help(FILE *to)
