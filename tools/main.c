@@ -12,6 +12,7 @@ static const ToolCommand *const commands[] = {
     &tool_why,
     &tool_plan,
     &tool_verify,
+    &tool_status,
 };
 
 static void print_help(FILE *to)
