@@ -13,6 +13,7 @@ static const ToolCommand *const commands[] = {
     &tool_plan,
     &tool_verify,
     &tool_status,
+    &tool_inventory,
 };
 
 static void print_help(FILE *to)

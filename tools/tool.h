@@ -39,6 +39,7 @@ extern const ToolCommand tool_why;
 extern const ToolCommand tool_plan;
 extern const ToolCommand tool_verify;
 extern const ToolCommand tool_status;
+extern const ToolCommand tool_inventory;
 
 /* Of our elements in the metadata of a libvirt domain. */
 #define P2P_DOMAIN_NAMESPACE "https://qemu-p2p.org/xmlns/domain/1.0"
