@@ -14,6 +14,7 @@ static const ToolCommand *const commands[] = {
     &tool_verify,
     &tool_status,
     &tool_inventory,
+    &tool_capture,
 };
 
 static void print_help(FILE *to)

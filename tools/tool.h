@@ -40,6 +40,7 @@ extern const ToolCommand tool_plan;
 extern const ToolCommand tool_verify;
 extern const ToolCommand tool_status;
 extern const ToolCommand tool_inventory;
+extern const ToolCommand tool_capture;
 
 /* Of our elements in the metadata of a libvirt domain. */
 #define P2P_DOMAIN_NAMESPACE "https://qemu-p2p.org/xmlns/domain/1.0"

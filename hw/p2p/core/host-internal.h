@@ -19,6 +19,16 @@ struct P2PHost {
     bool cpu_read;
 };
 
+/*
+ * What is read, each list beside its reader, NULL at its end: for a program
+ * that copies a host.  Files may be in a folder below.
+ */
+extern const char *const p2p_function_files[];      /* of a function */
+extern const char *const p2p_function_links[];
+extern const char *const p2p_iommu_files[];         /* sys/class/iommu/NAME */
+extern const char *const p2p_iommu_group_files[];   /* of a group */
+extern const char *const p2p_cpu_keys[];            /* of proc/cpuinfo */
+
 /* The folder of a function, or of all with bdf NULL; the caller frees it. */
 char *p2p_function_folder(const char *sysroot, const char *bdf);
 

@@ -278,6 +278,10 @@ bool p2p_host_has_iommu(P2PHost *host)
 
 /* --- The processor --------------------------------------------------------- */
 
+const char *const p2p_cpu_keys[] = {
+    "vendor_id", "cpu family", "address sizes", NULL
+};
+
 /* One line of /proc/cpuinfo: "key<tab>: value". */
 static void cpu_parse_line(P2PHostCpu *cpu, char *line)
 {

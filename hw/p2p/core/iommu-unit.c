@@ -19,6 +19,14 @@
 #define AMD_EFR_HATS_SHIFT 10
 #define AMD_EFR_HATS_MASK  3
 
+const char *const p2p_iommu_files[] = {
+    "amd-iommu/features", "intel-iommu/cap", NULL
+};
+
+const char *const p2p_iommu_group_files[] = {
+    "reserved_regions", "type", NULL
+};
+
 /* Linux uses as many levels as the processor has for the host's own tables. */
 static unsigned amd_width(uint64_t features)
 {

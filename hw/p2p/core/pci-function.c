@@ -19,6 +19,18 @@
 #define RESOURCE_64BIT        0x00100000
 #define RESOURCE_UNSET        0x20000000
 
+const char *const p2p_function_files[] = {
+    "class", "config", "current_link_speed", "current_link_width", "device",
+    "max_link_speed", "max_link_width", "numa_node", "p2pmem/available",
+    "p2pmem/published", "p2pmem/size", "power_state", "resource", "vendor",
+    NULL
+};
+
+/* The last two are host.c's. */
+const char *const p2p_function_links[] = {
+    "driver", "physfn", "iommu", "iommu_group", NULL
+};
+
 /* --- Addresses --------------------------------------------------------- */
 
 static const char *skip_hex(const char *s, unsigned least, unsigned most)
