@@ -10,6 +10,7 @@
 static const ToolCommand *const commands[] = {
     &tool_topo,
     &tool_why,
+    &tool_xml,
     &tool_plan,
     &tool_verify,
     &tool_status,

@@ -36,6 +36,7 @@ typedef struct ToolCommand {
 
 extern const ToolCommand tool_topo;
 extern const ToolCommand tool_why;
+extern const ToolCommand tool_xml;
 extern const ToolCommand tool_plan;
 extern const ToolCommand tool_verify;
 extern const ToolCommand tool_status;
