@@ -103,6 +103,7 @@ static LabMachine *machine_new(const char *options,
             .bus = ports ? i + 1 : 0,
             .devfn = ports ? 0 : (LAB_FIRST_SLOT + i) << 3,
         };
+        drive->port = (LAB_FIRST_SLOT + i) << 3;
         drive->cmb = (P2PGuestAddr) { LAB_CMB + i * GiB };
     }
     return machine;
@@ -229,7 +230,7 @@ GuestPci lab_port(const LabMachine *machine, unsigned i)
     g_assert_true(machine->ports);
     return (GuestPci) {
         .qts = machine->qts,
-        .devfn = (LAB_FIRST_SLOT + i) << 3,
+        .devfn = machine->drive[i].port,
     };
 }
 
@@ -243,7 +244,7 @@ void lab_port_open(const LabMachine *machine, unsigned i, P2PGuestAddr first)
 }
 
 /* PCIe 6.0, 7.5.3.10: power and its indicator are controlled separately. */
-static void slot_power(const LabMachine *machine, unsigned i, bool on)
+void lab_slot_power(const LabMachine *machine, unsigned i, bool on)
 {
     GuestPci port = lab_port(machine, i);
     uint8_t at = guest_pci_capability(&port, PCI_CAP_ID_EXP) + PCI_EXP_SLTCTL;
@@ -258,7 +259,7 @@ static void slot_power(const LabMachine *machine, unsigned i, bool on)
 
 void lab_eject(LabMachine *machine, unsigned i)
 {
-    slot_power(machine, i, false);
+    lab_slot_power(machine, i, false);
     /* The port's own event has no device, nor has one of another device. */
     while (true) {
         g_autoptr(QDict) event = qtest_qmp_eventwait_ref(machine->qts,
@@ -314,7 +315,7 @@ void lab_plug(LabMachine *machine, unsigned i, const char *properties)
         g_assert_cmpuint(n, <, PLUG_TRIES);
         g_usleep(PLUG_RETRY_US);
     }
-    slot_power(machine, i, true);
+    lab_slot_power(machine, i, true);
 }
 
 /* --- Memory that must not be reached -------------------------------------- */

@@ -35,6 +35,7 @@ typedef struct LabDrive {
     const char *id;
     char *host;          /* address on the lab's PCI bus */
     GuestPci pci;
+    uint8_t port;        /* slot << 3 | function of its root port, if any */
     QNvme *nvme;         /* NULL until lab_drive_start() */
     QNvmeQueue *queue;   /* as long as @nvme; only with root ports */
     P2PGuestAddr cmb;    /* where the CMB is: BAR 2, at offset 0 */
@@ -113,6 +114,9 @@ void lab_drive_stop(LabMachine *machine, unsigned drive);
 GuestPci lab_port(const LabMachine *machine, unsigned drive);
 void lab_port_open(const LabMachine *machine, unsigned drive,
                    P2PGuestAddr first);
+
+/* lab_slot_power: as a guest does for a device that has come, or shall go. */
+void lab_slot_power(const LabMachine *machine, unsigned drive, bool on);
 
 /*
  * lab_unplug: device_del, the guest's consent, and the end of the device.
