@@ -2,8 +2,8 @@
  * qemu-p2p xml and a real libvirt, in the lab
  *
  * libvirt starts QEMU, of XML that qemu-p2p has made, on drives that it takes
- * from Linux's own driver.  tests/lab/libvirt/qemu-system-x86_64 is what libqtest
- * takes for QEMU.
+ * from Linux's own driver.  What libqtest takes for QEMU is a script,
+ * tests/lab/libvirt/qemu-system-x86_64.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
