@@ -47,7 +47,7 @@ help:
 	@echo 'make qtests        build what the qtests and the lab run'
 	@echo 'make bench         measure against peers; results in $(BUILD)/bench'
 	@echo 'make lab           a shell in the lab'
-	@echo 'make install       install qemu-system-x86_64 (PREFIX=, DESTDIR=)'
+	@echo 'make install       install QEMU and qemu-p2p (PREFIX=, DESTDIR=)'
 	@echo 'make deps          install what building and testing need'
 	@echo 'make clean         remove what was compiled'
 	@echo 'make distclean     remove the build folder'
@@ -153,8 +153,12 @@ lab: build kernel
 PREFIX = $(shell sed -n 's/^PREFIX = //p' $(BUILD)/config.mk)
 
 # All of QEMU's install that our set of devices uses; firmware is Debian's.
+# Hooks name the program by its place, so another PREFIX sets that up anew.
 .PHONY: install
 install: build
+	@meson configure $(BUILD)/native "-Dprefix=$(PREFIX)"
+	@scripts/build-step $(BUILD)/native
+	meson install -C $(BUILD)/native --no-rebuild --quiet
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install $(QEMU_PROGRAMS:%=$(BUILD)/qemu/%) "$(DESTDIR)$(PREFIX)/bin"
 

@@ -309,4 +309,5 @@ void *tool_vm_socket_open(const ToolVmAddress *address, GError **error)
 const ToolVmWay tool_vm_socket = {
     .ask = socket_ask,
     .close = socket_close,
+    .numbered = true,
 };

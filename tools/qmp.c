@@ -175,6 +175,7 @@ const char *tool_vm_name(ToolVm *vm)
 
 /* --- Commands --------------------------------------------------------- */
 
+/* @id: 0 for none */
 static char *make_command(const char *command, JsonNode *arguments, gint64 id)
 {
     g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
@@ -185,7 +186,9 @@ static char *make_command(const char *command, JsonNode *arguments, gint64 id)
         json_object_set_member(object, "arguments",
                                json_node_copy(arguments));
     }
-    json_object_set_int_member(object, "id", id);
+    if (id) {
+        json_object_set_int_member(object, "id", id);
+    }
     json_node_take_object(node, object);
     return json_to_string(node, false);
 }
@@ -220,7 +223,8 @@ JsonNode *tool_vm_execute(ToolVm *vm, const char *command,
                           JsonNode *arguments, GError **error)
 {
     gint64 id = ++vm->last_id;
-    g_autofree char *text = make_command(command, arguments, id);
+    g_autofree char *text = make_command(command, arguments,
+                                         vm->way->numbered ? id : 0);
     g_autofree char *reply = vm->way->ask(vm->opaque, text, id, error);
     g_autoptr(JsonNode) node = NULL;
     JsonObject *object;

@@ -74,11 +74,13 @@ const char *tool_vm_name(ToolVm *vm);
 typedef struct ToolVmWay {
     /*
      * The reply to @command, a line of JSON, which the caller frees, or NULL.
-     * @id is the command's: events and other replies are left out.
+     * @id is the command's, with numbered only: events and other replies are
+     * left out.
      */
     char *(*ask)(void *opaque, const char *command, gint64 id,
                  GError **error);
     void (*close)(void *opaque);
+    bool numbered;      /* commands carry an id; libvirt gives its own */
 } ToolVmWay;
 
 extern const ToolVmWay tool_vm_socket;
