@@ -10,6 +10,7 @@
 #include "verify.h"
 #include "verify-check.h"
 #include "verify-stop.h"
+#include "verify-via.h"
 
 typedef struct Options {
     gboolean both_ways, force, json;
@@ -17,6 +18,7 @@ typedef struct Options {
     char *size_text, *offset_text, *backend_text;
     uint64_t size, offset;  /* bytes */
     VerifyBackend backend;
+    ToolVmAddress vm;       /* domain or socket: ask that, move nothing */
 } Options;
 
 static void options_clear(Options *options)
@@ -24,6 +26,7 @@ static void options_clear(Options *options)
     g_free(options->size_text);
     g_free(options->offset_text);
     g_free(options->backend_text);
+    tool_vm_address_clear(&options->vm);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
@@ -254,6 +257,20 @@ static void report_clear(VerifyReport *report)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VerifyReport, report_clear)
 
+/* The devices of a running VM are its guest's: only questions are safe. */
+static ToolStatus ask_vm(const Options *options, char **names)
+{
+    if (options->bar >= 0 || options->size_text || options->offset_text ||
+        options->backend_text || options->force) {
+        tool_error("--via and --qmp ask about all windows of a running VM: "
+                   "--bar, --size, --offset, --backend and --force are for "
+                   "devices of the host");
+        return TOOL_CANNOT;
+    }
+    return verify_via(&options->vm, names[0], names[1], options->both_ways,
+                      options->json);
+}
+
 static ToolStatus run(const ToolCommand *command, int argc, char **argv)
 {
     g_auto(Options) options = { .bar = -1 };
@@ -274,6 +291,10 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
         { "backend", 0, 0, G_OPTION_ARG_STRING, &options.backend_text,
           "How the IOMMU is driven: type1 or iommufd (default: what there is)",
           "NAME" },
+        { "via", 0, 0, G_OPTION_ARG_STRING, &options.vm.domain,
+          "Ask a running libvirt domain about two of its devices; moves no "
+          "data", "DOMAIN" },
+        TOOL_VM_OPTIONS(&options.vm),
         { "json", 'j', 0, G_OPTION_ARG_NONE, &options.json, "Print JSON",
           NULL },
         { NULL },
@@ -289,6 +310,9 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
         tool_error("two devices are needed: an initiator, which is an NVMe "
                    "drive, and a target");
         return TOOL_CANNOT;
+    }
+    if (options.vm.domain || options.vm.socket) {
+        return ask_vm(&options, argv + 1);
     }
     host = tool_host();
     report.n = options.both_ways ? 2 : 1;
@@ -309,6 +333,7 @@ const ToolCommand tool_verify = {
         "  qemu-p2p verify 65:00.0 66:00.0\n"
         "  qemu-p2p verify --both-ways --size 64K 65:00.0 66:00.0\n"
         "  qemu-p2p verify --json --bar 2 --offset 0x100000 65:00.0 66:00.0\n"
+        "  qemu-p2p verify --via vm1 nvme0 gpu0    of a running VM\n"
         "\n"
         "The initiator, an NVMe drive, reads blocks into a window of the "
         "target's BAR, and\ninto memory, which must be the same then.  As a "
