@@ -18,7 +18,7 @@ typedef struct Explanation {
     GPtrArray *notes;               /* of char *: passing states */
 } Explanation;
 
-/* --- Finding it out -------------------------------------------------------------- */
+/* --- Finding it out ------------------------------------------------------ */
 
 static void G_GNUC_PRINTF(2, 3) add_note(Explanation *e, const char *format,
                                          ...)
@@ -200,7 +200,7 @@ static void explanation_clear(Explanation *e)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Explanation, explanation_clear)
 
-/* --- Hops --------------------------------------------------------------------------- */
+/* --- Hops ---------------------------------------------------------------- */
 
 typedef struct Hop {
     const char *role;
@@ -258,7 +258,7 @@ static void print_hop(const Hop *hop)
     }
 }
 
-/* --- Printing -------------------------------------------------------------------------- */
+/* --- Printing ------------------------------------------------------------ */
 
 static void print_end(const char *role, const P2PFunction *f)
 {

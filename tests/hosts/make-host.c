@@ -41,7 +41,7 @@ static G_NORETURN void G_GNUC_PRINTF(2, 3) die(const Reader *r,
     exit(1);
 }
 
-/* --- Words -------------------------------------------------------------------- */
+/* --- Words --------------------------------------------------------------- */
 
 static uint64_t number(const Reader *r, const char *text, unsigned base)
 {
@@ -108,7 +108,7 @@ static MachineBar bar(const Reader *r, const char *text)
     return result;
 }
 
-/* --- Functions ---------------------------------------------------------------- */
+/* --- Functions ----------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -315,7 +315,7 @@ static void number_buses(const Reader *r)
     }
 }
 
-/* --- Lines -------------------------------------------------------------------- */
+/* --- Lines --------------------------------------------------------------- */
 
 static void read_bus(Reader *r, const GPtrArray *words)
 {

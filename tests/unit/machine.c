@@ -11,7 +11,7 @@
 #include <glib/gstdio.h>
 #include "machine.h"
 
-/* --- Files ----------------------------------------------------------------- */
+/* --- Files --------------------------------------------------------------- */
 
 void write_file(const char *path, const void *data, gssize size)
 {
@@ -116,7 +116,7 @@ void machine_remove(const Machine *machine, const char *bdf, const char *name)
     g_assert_cmpint(g_unlink(path), ==, 0);
 }
 
-/* --- What is no function ---------------------------------------------------- */
+/* --- What is no function ------------------------------------------------- */
 
 void machine_cpu_bits(const Machine *machine, const char *vendor,
                       unsigned family, unsigned bits)
@@ -173,7 +173,7 @@ void machine_group(const Machine *machine, int number, const char *type,
     machine_write(machine, reserved_path, reserved, -1);
 }
 
-/* --- Configuration space ------------------------------------------------------ */
+/* --- Configuration space ------------------------------------------------- */
 
 enum {
     PM_AT = 0x40,
@@ -297,7 +297,7 @@ void machine_config(const Machine *machine, const char *bdf,
     write_file(path, config, size);
 }
 
-/* --- Functions ---------------------------------------------------------------- */
+/* --- Functions ----------------------------------------------------------- */
 
 static void write_link(const Machine *machine, const char *bdf,
                        const char *which, MachineLink link)

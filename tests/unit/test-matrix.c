@@ -14,7 +14,7 @@ enum {
     MOST_DEPTH = 7,             /* ports, of nested switches */
 };
 
-/* --- Trees at random -------------------------------------------------------- */
+/* --- Trees at random ----------------------------------------------------- */
 
 typedef struct Tree {
     const Machine *machine;
@@ -139,7 +139,7 @@ static void add_tree(const Machine *machine)
     }
 }
 
-/* --- What must hold ---------------------------------------------------------- */
+/* --- What must hold ------------------------------------------------------ */
 
 static void shuffle(GPtrArray *functions)
 {
@@ -213,7 +213,7 @@ static void test_random_trees(void)
     g_test_message("%u verdicts of parts of trees", verdicts);
 }
 
-/* --- Regular trees -------------------------------------------------------------- */
+/* --- Regular trees ------------------------------------------------------- */
 
 typedef enum Part { ALL, ENDPOINTS } Part;
 

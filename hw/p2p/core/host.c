@@ -210,7 +210,7 @@ const P2PFunction *p2p_host_first_on_bus(P2PHost *host, const char *bus,
     return p2p_host_function(host, names->pdata[at], why);
 }
 
-/* --- Details -------------------------------------------------------------- */
+/* --- Details ------------------------------------------------------------- */
 
 static const P2PIommu *find_iommu(P2PHost *host, const char *name)
 {
@@ -276,7 +276,7 @@ bool p2p_host_has_iommu(P2PHost *host)
     return dir && g_dir_read_name(dir);
 }
 
-/* --- The processor --------------------------------------------------------- */
+/* --- The processor ------------------------------------------------------- */
 
 const char *const p2p_cpu_keys[] = {
     "vendor_id", "cpu family", "address sizes", NULL

@@ -75,7 +75,7 @@ static void group_free(void *opaque)
     g_free(group);
 }
 
-/* --- Merging ----------------------------------------------------------------- */
+/* --- Merging ------------------------------------------------------------- */
 
 /* @port: NULL at the root bus, which nobody sees through to what is below. */
 static Key group_key(const Group *group, const P2PFunction *port)
@@ -196,7 +196,7 @@ static GPtrArray *merge(Builder *b, const GPtrArray *groups,
     return result;
 }
 
-/* --- From the leaves to the root buses ----------------------------------------- */
+/* --- From the leaves to the root buses ----------------------------------- */
 
 static void add_level(Builder *b, const P2PFunction *function)
 {
@@ -306,7 +306,7 @@ static GPtrArray *find_groups(P2PHost *host, const GPtrArray *functions)
     return b.done;
 }
 
-/* --- The matrix ------------------------------------------------------------------ */
+/* --- The matrix ---------------------------------------------------------- */
 
 static void fill_table(P2PMatrix *matrix)
 {
