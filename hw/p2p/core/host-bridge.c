@@ -114,21 +114,32 @@ static const P2PFunction *find_stand_in(P2PHost *host, const char *bus,
     return first;
 }
 
-static const P2PHostBridge *find_bridge(P2PHost *host, const char *bus)
+static P2PHostBridge *read_bridge(P2PHost *host, const char *bus)
 {
-    P2PHostBridge *bridge = g_hash_table_lookup(host->bridges, bus);
+    P2PHostBridge *bridge = g_new0(P2PHostBridge, 1);
 
-    if (!bridge) {
-        bridge = g_new0(P2PHostBridge, 1);
-        bridge->root_bus = g_strdup(bus);
-        bridge->stand_in = find_stand_in(host, bus, &bridge->why_not);
-        if (bridge->stand_in) {
-            bridge->known = find_known(bridge->stand_in->vendor,
-                                       bridge->stand_in->device);
-        }
-        g_hash_table_insert(host->bridges, bridge->root_bus, bridge);
+    bridge->root_bus = g_strdup(bus);
+    bridge->stand_in = find_stand_in(host, bus, &bridge->why_not);
+    if (bridge->stand_in) {
+        bridge->known = find_known(bridge->stand_in->vendor,
+                                   bridge->stand_in->device);
     }
+    g_hash_table_insert(host->bridges, bridge->root_bus, bridge);
     return bridge;
+}
+
+/* Asked for each pair, and looked up for each function once. */
+static const P2PHostBridge *find_bridge(P2PHost *host,
+                                        const P2PFunction *function)
+{
+    if (!function->host_bridge) {
+        P2PFunction *own = g_hash_table_lookup(host->functions,
+                                               function->bdf);
+
+        own->host_bridge = g_hash_table_lookup(host->bridges, own->root_bus)
+                           ?: read_bridge(host, own->root_bus);
+    }
+    return function->host_bridge;
 }
 
 static P2PRouting bridge_routes(const P2PHostBridge *bridge, bool same)
@@ -170,15 +181,15 @@ static const P2PHostBridge *deciding_bridge(P2PHost *host,
                                             const P2PFunction *a,
                                             const P2PFunction *b, bool *same)
 {
-    const P2PHostBridge *bridge = find_bridge(host, a->root_bus);
+    const P2PHostBridge *bridge = find_bridge(host, a);
     const P2PHostBridge *other;
     P2PRouting routing, others;
 
-    *same = strcmp(a->root_bus, b->root_bus) == 0;
+    other = find_bridge(host, b);
+    *same = bridge == other;
     if (*same) {
         return bridge;
     }
-    other = find_bridge(host, b->root_bus);
     routing = bridge_routes(bridge, false);
     others = bridge_routes(other, false);
     return routing == P2P_ROUTING_YES ||

@@ -306,22 +306,26 @@ static void cpu_parse_line(P2PHostCpu *cpu, char *line)
  * Of the first CPU, as Linux does. Not the whole file: the kernel makes it up
  * line by line, which takes long with hundreds of CPUs.
  */
-const P2PHostCpu *p2p_host_cpu(P2PHost *host)
+static void cpu_read(P2PHost *host)
 {
     g_autofree char *path = g_strdup_printf("%s/proc/cpuinfo", host->sysroot);
     char line[4096];
     FILE *file;
 
-    if (host->cpu_read) {
-        return &host->cpu;
-    }
-    host->cpu_read = true;
     file = g_file_test(path, G_FILE_TEST_IS_REGULAR) ? fopen(path, "r") : NULL;
     if (file) {
         while (fgets(line, sizeof(line), file) && *line != '\n') {
             cpu_parse_line(&host->cpu, line);
         }
         fclose(file);
+    }
+}
+
+const P2PHostCpu *p2p_host_cpu(P2PHost *host)
+{
+    if (!host->cpu_read) {
+        host->cpu_read = true;
+        cpu_read(host);
     }
     return &host->cpu;
 }

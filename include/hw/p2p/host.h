@@ -101,6 +101,8 @@ struct P2PFunction {
     char *bdf;                  /* dddd:bb:dd.f */
     char *root_bus;             /* dddd:bb of its host bridge */
     const P2PFunction *parent;  /* the port above; NULL: on the root bus */
+    const struct P2PHostBridge *host_bridge;    /* what its root bus is known
+                                                 * for; NULL: not asked yet */
     unsigned depth;             /* ports above */
     char *host_path;            /* "pci0000:00/0000:00:01.0/0000:01:00.0" */
 
