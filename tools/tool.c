@@ -88,7 +88,7 @@ bool tool_is_endpoint(const P2PFunction *function)
     return !function->bridge && function->class_code >> 16 != CLASS_BRIDGE;
 }
 
-const P2PFunction *tool_device(P2PHost *host, const char *name)
+static const P2PFunction *find_device(P2PHost *host, const char *name)
 {
     g_autofree char *bdf = p2p_bdf_parse(name);
     g_autofree char *why = NULL;
@@ -102,9 +102,17 @@ const P2PFunction *tool_device(P2PHost *host, const char *name)
     function = p2p_host_function(host, bdf, &why);
     if (!function) {
         tool_error("%s; qemu-p2p topo lists those of the host", why);
-        return NULL;
     }
-    p2p_function_details(host, function);
+    return function;
+}
+
+const P2PFunction *tool_device(P2PHost *host, const char *name)
+{
+    const P2PFunction *function = find_device(host, name);
+
+    if (function) {
+        p2p_function_details(host, function);
+    }
     return function;
 }
 
@@ -113,7 +121,7 @@ static GPtrArray *named_devices(P2PHost *host, char **names, int n)
     g_autoptr(GPtrArray) functions = g_ptr_array_new();
 
     for (int i = 0; i < n; i++) {
-        const P2PFunction *function = tool_device(host, names[i]);
+        const P2PFunction *function = find_device(host, names[i]);
 
         if (!function) {
             return NULL;
@@ -125,7 +133,7 @@ static GPtrArray *named_devices(P2PHost *host, char **names, int n)
     return g_steal_pointer(&functions);
 }
 
-GPtrArray *tool_devices(P2PHost *host, char **names, int n, bool all)
+GPtrArray *tool_find_devices(P2PHost *host, char **names, int n, bool all)
 {
     g_autoptr(GPtrArray) skipped = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) functions = NULL;
@@ -134,7 +142,7 @@ GPtrArray *tool_devices(P2PHost *host, char **names, int n, bool all)
     if (n > 0) {
         return named_devices(host, names, n);
     }
-    functions = p2p_host_scan(host, skipped, &why);
+    functions = p2p_host_list(host, skipped, &why);
     if (!functions) {
         tool_error("the PCI functions of the host cannot be listed: %s", why);
         return NULL;
@@ -148,6 +156,16 @@ GPtrArray *tool_devices(P2PHost *host, char **names, int n, bool all)
         }
     }
     return g_steal_pointer(&functions);
+}
+
+GPtrArray *tool_devices(P2PHost *host, char **names, int n, bool all)
+{
+    GPtrArray *functions = tool_find_devices(host, names, n, all);
+
+    for (guint i = 0; functions && i < functions->len; i++) {
+        p2p_function_details(host, functions->pdata[i]);
+    }
+    return functions;
 }
 
 char *tool_size_str(uint64_t size)

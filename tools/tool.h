@@ -81,7 +81,10 @@ P2PHost *tool_host(void);
  */
 GPtrArray *tool_devices(P2PHost *host, char **names, int n, bool all);
 
-/* One function, in the same way, or NULL. */
+/* The same without details, for those who need only paths. */
+GPtrArray *tool_find_devices(P2PHost *host, char **names, int n, bool all);
+
+/* One function, with details, or NULL. */
 const P2PFunction *tool_device(P2PHost *host, const char *name);
 
 /* Whether a function is neither a bridge nor a host bridge. */

@@ -207,7 +207,8 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
         return TOOL_CANNOT;
     }
     host = tool_host();
-    functions = tool_devices(host, argv + 1, argc - 1, all);
+    functions = (summary ? tool_find_devices : tool_devices)(
+        host, argv + 1, argc - 1, all);
     if (!functions) {
         return TOOL_CANNOT;
     }

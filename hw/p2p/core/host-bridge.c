@@ -107,6 +107,7 @@ static const P2PFunction *find_stand_in(P2PHost *host, const char *bus,
                : g_strdup_printf("%s is not a root port", first->bdf);
         return NULL;
     }
+    p2p_function_details(host, first);
     if (first->why_no_ids) {
         *why = g_strdup(first->why_no_ids);
         return NULL;

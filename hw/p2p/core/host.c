@@ -143,7 +143,7 @@ static const GPtrArray *list_names(P2PHost *host, char **why)
     return host->names;
 }
 
-GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why)
+GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why)
 {
     const GPtrArray *names = list_names(host, why);
     GPtrArray *functions;
@@ -158,11 +158,20 @@ GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why)
             host, names->pdata[i], &cause);
 
         if (function) {
-            p2p_function_details(host, function);
             g_ptr_array_add(functions, (void *)function);
         } else if (skipped) {
             g_ptr_array_add(skipped, g_steal_pointer(&cause));
         }
+    }
+    return functions;
+}
+
+GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why)
+{
+    GPtrArray *functions = p2p_host_list(host, skipped, why);
+
+    for (guint i = 0; functions && i < functions->len; i++) {
+        p2p_function_details(host, functions->pdata[i]);
     }
     return functions;
 }

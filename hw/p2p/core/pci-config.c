@@ -12,6 +12,7 @@ enum {
     CFG_COMMAND_MEMORY = 0x02,
     CFG_STATUS = 0x06,
     CFG_STATUS_CAP_LIST = 0x10,
+    CFG_CLASS_REVISION = 0x08,
     CFG_HEADER_TYPE = 0x0e,
     CFG_HEADER_TYPE_MASK = 0x7f,
     CFG_HEADER_TYPE_BRIDGE = 1,
@@ -21,6 +22,8 @@ enum {
 
     CAP_ID_EXPRESS = 0x10,
     EXPRESS_FLAGS = 0x02,
+    EXPRESS_LINK_CAPABILITY = 0x0c,
+    EXPRESS_LINK_STATUS = 0x12,
     EXPRESS_TYPE_SHIFT = 4,
     EXPRESS_TYPE_MASK = 0xf,
 
@@ -178,14 +181,41 @@ static void parse_acs(P2PFunction *function, const Config *config, size_t at)
     }
 }
 
+/* Link speed and width, which are at the same place of both registers. */
+static P2PLink link_of(uint32_t link_register)
+{
+    static const unsigned speeds[16] = {
+        0, 2500, 5000, 8000, 16000, 32000, 64000,
+    };
+
+    return (P2PLink) {
+        .speed = speeds[link_register & 0xf],
+        .width = link_register >> 4 & 0x3f,
+    };
+}
+
+static void parse_link(P2PFunction *function, const Config *config,
+                       size_t express)
+{
+    if (express + EXPRESS_LINK_STATUS + 2 <= config->size) {
+        function->max_link = link_of(
+            config_u32(config, express + EXPRESS_LINK_CAPABILITY));
+        function->link = link_of(
+            config_u16(config, express + EXPRESS_LINK_STATUS));
+    }
+}
+
 static bool parse(P2PFunction *function, Config *config)
 {
     Extended found = { 0 };
     size_t express;
 
+    function->header_unreadable = true;
     if (!check_header(config)) {
         return false;
     }
+    function->header_unreadable = false;
+    function->class_code = config_u32(config, CFG_CLASS_REVISION) >> 8;
     function->bridge = header_type(config) == CFG_HEADER_TYPE_BRIDGE;
     function->decodes_memory = config_u16(config, CFG_COMMAND) &
                                CFG_COMMAND_MEMORY;
@@ -199,6 +229,7 @@ static bool parse(P2PFunction *function, Config *config)
     }
     function->type = config_u16(config, express + EXPRESS_FLAGS) >>
                      EXPRESS_TYPE_SHIFT & EXPRESS_TYPE_MASK;
+    parse_link(function, config, express);
     if (!walk_extended(config, &found)) {
         return false;
     }

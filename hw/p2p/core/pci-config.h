@@ -11,7 +11,7 @@
 #define P2P_CONFIG_SIZE 4096
 
 /*
- * Fill in type, bridge, ACS, ATS and decode of @function (whose bdf is set)
+ * Fill in class, type, bridge, links, ACS, ATS and decode of @function (whose bdf is set)
  * from the @size bytes at @bytes: 64 are what everybody may read, 256 all that
  * a conventional function has.  What they do not tell is left as unreadable,
  * and why_no_acs says why.

@@ -154,6 +154,27 @@ static bool read_id(const char *folder, const char *bdf, const char *name,
     return true;
 }
 
+static void read_ids(const char *folder, P2PFunction *function)
+{
+    if (!read_id(folder, function->bdf, "vendor", &function->vendor,
+                 &function->why_no_ids) ||
+        !read_id(folder, function->bdf, "device", &function->device,
+                 &function->why_no_ids)) {
+        function->vendor = function->device = 0;
+    }
+}
+
+/* For those whose header does not tell. */
+static void read_class(const char *folder, P2PFunction *function)
+{
+    uint64_t class_code;
+
+    if (function->header_unreadable &&
+        p2p_sysfs_number(folder, "class", 0xffffff, &class_code)) {
+        function->class_code = class_code;
+    }
+}
+
 static int read_node(const char *folder)
 {
     uint64_t node;
@@ -174,6 +195,7 @@ static void read_config(const char *folder, P2PFunction *function)
         p2p_config_parse(function, (const uint8_t *)bytes, size);
     } else {
         function->type = P2P_PORT_UNKNOWN;
+        function->header_unreadable = true;
         function->acs = P2P_ACS_UNREADABLE;
         function->why_no_acs = g_strdup_printf(
             "the configuration space of %s cannot be read (%s)",
@@ -194,14 +216,9 @@ P2PFunction *p2p_function_read(const char *sysroot, const char *bdf,
                                    end - way - strlen("pci"));
     function->parent = parent;
     function->depth = parent ? parent->depth + 1 : 0;
-    if (!read_id(folder, bdf, "vendor", &function->vendor,
-                 &function->why_no_ids) ||
-        !read_id(folder, bdf, "device", &function->device,
-                 &function->why_no_ids)) {
-        function->vendor = function->device = 0;
-    }
     function->numa_node = read_node(folder);
     read_config(folder, function);
+    read_class(folder, function);
     function->redirects = (parent ? parent->redirects : 0) +
                           (function->acs == P2P_ACS_REDIRECT);
     function->unreadable = (parent ? parent->unreadable : 0) +
@@ -324,7 +341,8 @@ static void read_p2pmem(const char *folder, P2PFunction *function)
         published &&
         p2p_sysfs_number(folder, "p2pmem/size", UINT64_MAX,
                          &function->p2pmem_size);
-    if (!p2p_sysfs_number(folder, "p2pmem/available", UINT64_MAX,
+    if (function->has_p2pmem &&
+        !p2p_sysfs_number(folder, "p2pmem/available", UINT64_MAX,
                           &function->p2pmem_available)) {
         function->p2pmem_available = 0;
     }
@@ -334,20 +352,19 @@ void p2p_function_read_details(const char *sysroot, P2PFunction *function)
 {
     g_autofree char *folder = p2p_function_folder(sysroot, function->bdf);
     g_autofree char *physical = p2p_sysfs_link_name(folder, "physfn");
-    uint64_t class_code;
 
-    if (p2p_sysfs_number(folder, "class", 0xffffff, &class_code)) {
-        function->class_code = class_code;
-    }
+    read_ids(folder, function);
     function->driver = p2p_sysfs_link_name(folder, "driver");
     if (physical && p2p_is_bdf(physical)) {
         function->physical_function = g_steal_pointer(&physical);
     }
     function->power = read_power(folder);
-    function->link = read_link(folder, "current_link_speed",
-                               "current_link_width");
-    function->max_link = read_link(folder, "max_link_speed",
-                                   "max_link_width");
+    if (!function->max_link.speed) {
+        function->link = read_link(folder, "current_link_speed",
+                                   "current_link_width");
+        function->max_link = read_link(folder, "max_link_speed",
+                                       "max_link_width");
+    }
     read_bars(folder, function);
     read_p2pmem(folder, function);
     function->detailed = true;

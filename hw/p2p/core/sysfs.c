@@ -12,7 +12,10 @@
 
 #define TEXT_MAX 256
 
-/* Bytes read, or -1 with errno. */
+/*
+ * Bytes read, or -1 with errno.  A short text comes at once: what is asked for
+ * again and again would only say that there is no more.
+ */
 static ssize_t read_all(int fd, char *to, size_t max)
 {
     size_t done = 0;
@@ -26,10 +29,10 @@ static ssize_t read_all(int fd, char *to, size_t max)
         if (n < 0) {
             return -1;
         }
-        if (n == 0) {
+        done += n;
+        if (n == 0 || max <= TEXT_MAX) {
             break;
         }
-        done += n;
     }
     return done;
 }

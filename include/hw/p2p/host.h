@@ -106,14 +106,14 @@ struct P2PFunction {
     unsigned depth;             /* ports above */
     char *host_path;            /* "pci0000:00/0000:00:01.0/0000:01:00.0" */
 
-    uint16_t vendor, device;    /* 0: could not be read, see why_no_ids */
-    char *why_no_ids;           /* NULL: they were */
+    uint32_t class_code;        /* 24 bits; 0 is "unclassified" */
     int numa_node;              /* -1: not told */
 
     P2PPortType type;
     bool bridge;                /* it has a secondary bus */
     P2PAcs acs;
     char *why_no_acs;           /* why type or acs could not be read */
+    bool header_unreadable;     /* not even the first 64 bytes */
     bool has_acs;               /* it has the capability */
     uint16_t acs_capability;    /* P2P_ACS_* */
     uint16_t acs_control;
@@ -126,13 +126,14 @@ struct P2PFunction {
     unsigned unreadable;        /* that redirect; whose ACS is unreadable */
 
     /* What follows is read by p2p_function_details() only. */
-    uint32_t class_code;        /* 24 bits; 0 is "unclassified" */
+    uint16_t vendor, device;    /* 0: could not be read, see why_no_ids */
+    char *why_no_ids;           /* NULL: they were */
     char *driver;               /* NULL: none */
     char *physical_function;    /* BDF; NULL: it is not a virtual one */
     const P2PIommu *iommu;              /* NULL: none translates for it */
     const P2PIommuGroup *iommu_group;   /* NULL: it is in none */
     P2PPower power;
-    P2PLink link, max_link;
+    P2PLink link, max_link;     /* from configuration space, if it tells */
     P2PHostBar bars[P2P_BARS];
     bool has_p2pmem;            /* P2P memory published by its driver */
     uint64_t p2pmem_size;       /* bytes */
@@ -171,12 +172,15 @@ const P2PFunction *p2p_host_function(P2PHost *host, const char *bdf,
                                      char **why);
 
 /*
- * p2p_host_scan: all functions of the host with their details, in the order of
+ * p2p_host_list: all functions of the host, without details, in the order of
  * their addresses; those that cannot be read are left out and told to @skipped,
  * which may be NULL (an array of strings that it owns).  NULL with *@why set if
  * the host has no PCI, or cannot be read.  The caller frees the array, not what
  * is in it.
  */
+GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why);
+
+/* The same, with details. */
 GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why);
 
 /* Read what p2p_host_function() leaves out. */
