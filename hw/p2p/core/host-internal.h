@@ -29,6 +29,9 @@ extern const char *const p2p_iommu_files[];         /* sys/class/iommu/NAME */
 extern const char *const p2p_iommu_group_files[];   /* of a group */
 extern const char *const p2p_cpu_keys[];            /* of proc/cpuinfo */
 
+/* @host was made up: the functions that it has are all that there are. */
+void p2p_host_is_complete(P2PHost *host);
+
 /* The folder of a function, or of all with bdf NULL; the caller frees it. */
 char *p2p_function_folder(const char *sysroot, const char *bdf);
 

@@ -143,6 +143,19 @@ static const GPtrArray *list_names(P2PHost *host, char **why)
     return host->names;
 }
 
+void p2p_host_is_complete(P2PHost *host)
+{
+    GHashTableIter iter;
+    void *bdf;
+
+    host->names = g_ptr_array_new_with_free_func(g_free);
+    g_hash_table_iter_init(&iter, host->functions);
+    while (g_hash_table_iter_next(&iter, &bdf, NULL)) {
+        g_ptr_array_add(host->names, g_strdup(bdf));
+    }
+    g_ptr_array_sort(host->names, compare_names);
+}
+
 GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why)
 {
     const GPtrArray *names = list_names(host, why);

@@ -93,5 +93,6 @@ P2PHost *p2p_plan_guest(P2PPlan *plan)
             add_planned(guest, node);
         }
     }
+    p2p_host_is_complete(guest);
     return guest;
 }
