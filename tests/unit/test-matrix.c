@@ -9,7 +9,7 @@
 #include "machine.h"
 
 enum {
-    TREES = 150,
+    TREES = 40,
     MOST_FUNCTIONS = 60,
     MOST_DEPTH = 7,             /* ports, of nested switches */
 };
