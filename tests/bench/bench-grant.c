@@ -23,9 +23,7 @@
 #include "../qtest/lab-machine.h"
 
 #define ROUNDS BENCH_ROUNDS
-
-/* A map call for a large BAR takes seconds. */
-#define MAP_ROUNDS 31
+#define MAP_ROUNDS  31
 
 /* Of the target, which is the last one of a machine's two drives */
 #define WINDOWS     4
