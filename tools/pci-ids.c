@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "sysfs.h"
 #include "tool.h"
 
 static const char *const places[] = {
@@ -15,20 +16,19 @@ static const char *const places[] = {
     "/usr/share/hwdata/pci.ids",
 };
 
-/* Of a captured host, which says what it was called there. */
+/* Far more than the file has. */
+#define IDS_MAX (16 << 20)
+
+/* Of a tree that brings its own, as one that was made up does. */
 static char *captured(void)
 {
     g_autofree char *path = tool_sysroot
         ? g_strconcat(tool_sysroot, places[0], NULL) : NULL;
-    char *text = NULL;
+    char *text = path ? p2p_sysfs_read(path, IDS_MAX, NULL, NULL) : NULL;
 
-    /* Not a FIFO, which nobody may write to. */
-    if (path && g_file_test(path, G_FILE_TEST_IS_REGULAR) &&
-        g_file_get_contents(path, &text, NULL, NULL)) {
-        for (char *c = text; *c; c++) {
-            if (!g_ascii_isprint(*c) && *c != '\n' && *c != '\t') {
-                *c = '?';
-            }
+    for (char *c = text; c && *c; c++) {
+        if (!g_ascii_isprint(*c) && *c != '\n' && *c != '\t') {
+            *c = '?';
         }
     }
     return text;

@@ -54,12 +54,12 @@ static void print_controller(const P2PPlan *plan, const P2PPlanNode *node)
         puts("      </target>");
         break;
     case P2P_PLAN_ROOT_PORT:
-        printf("      <target chassis='%u' port='0x%x'/>\n", node->number + 1,
+        printf("      <target chassis='%u' port='0x%x'/>\n", node->chassis,
                node->slot << 3 | node->function);
         break;
     case P2P_PLAN_DOWNSTREAM:
         printf("      <target chassis='%u' port='0x%x'/>\n",
-               128 + node->number, node->slot);
+               node->chassis, node->slot);
         break;
     default:
         break;

@@ -56,7 +56,7 @@ static void print_node(const P2PPlanNode *node)
         break;
     case P2P_PLAN_ROOT_PORT:
         printf("pcie-root-port,id=%s,chassis=%u", node->id,
-               node->number + 1);
+               node->chassis);
         print_address(node);
         print_link(node->link);
         break;
@@ -66,7 +66,7 @@ static void print_node(const P2PPlanNode *node)
         break;
     case P2P_PLAN_DOWNSTREAM:
         printf("xio3130-downstream,id=%s,chassis=%u", node->id,
-               128 + node->number);
+               node->chassis);
         print_address(node);
         break;
     case P2P_PLAN_DEVICE:

@@ -8,28 +8,9 @@
 #include "show.h"
 
 #define DEFAULT_MEMORY "4G"
+#define MEMORY_MIN (G_GUINT64_CONSTANT(64) << 20)
 #define MEMORY_MAX (G_GUINT64_CONSTANT(1) << 46)
-
-/* "16G", "512M", bytes; false: it is none of these, or too much. */
-static bool parse_size(const char *text, uint64_t *size)
-{
-    static const char units[] = "KMGT";
-    g_autofree char *number = g_strdup(text);
-    size_t length = strlen(number);
-    const char *unit = length ? strchr(units, g_ascii_toupper(
-                                                  number[length - 1])) : NULL;
-    unsigned shift = unit ? (unit - units + 1) * 10 : 0;
-
-    if (unit) {
-        number[length - 1] = '\0';
-    }
-    if (!g_ascii_string_to_unsigned(number, 10, 1, MEMORY_MAX >> shift, size,
-                                    NULL)) {
-        return false;
-    }
-    *size <<= shift;
-    return true;
-}
+#define MiB        (G_GUINT64_CONSTANT(1) << 20)
 
 /* Pairs that one sentence explains. */
 typedef struct Decision {
@@ -174,8 +155,10 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
                    "Express", machine);
         return TOOL_CANNOT;
     }
-    if (!parse_size(memory, &options.memory)) {
-        tool_error("--memory %s: not a size such as 16G, up to 64T", memory);
+    if (!tool_parse_size(memory, MEMORY_MAX, &options.memory) ||
+        options.memory < MEMORY_MIN || options.memory % MiB) {
+        tool_error("--memory %s: not a size such as 16G, from 64M to 64T in "
+                   "whole MiB", memory);
         return TOOL_CANNOT;
     }
     host = tool_host();

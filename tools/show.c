@@ -65,6 +65,17 @@ void tool_json_bool(JsonBuilder *builder, const char *name, bool value)
     json_builder_add_boolean_value(builder, value);
 }
 
+void tool_json_strings(JsonBuilder *builder, const char *name,
+                       const GPtrArray *list)
+{
+    json_builder_set_member_name(builder, name);
+    json_builder_begin_array(builder);
+    for (guint i = 0; i < list->len; i++) {
+        json_builder_add_string_value(builder, list->pdata[i]);
+    }
+    json_builder_end_array(builder);
+}
+
 void tool_json_verdict(JsonBuilder *builder, const P2PVerdict *verdict)
 {
     tool_json_string(builder, "path",

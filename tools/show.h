@@ -29,6 +29,10 @@ void tool_json_string(JsonBuilder *builder, const char *name,
 void tool_json_int(JsonBuilder *builder, const char *name, gint64 value);
 void tool_json_bool(JsonBuilder *builder, const char *name, bool value);
 
+/* An array of strings. */
+void tool_json_strings(JsonBuilder *builder, const char *name,
+                       const GPtrArray *list);
+
 /* path, verdict and whether the root complex routes, as members. */
 void tool_json_verdict(JsonBuilder *builder, const P2PVerdict *verdict);
 

@@ -168,6 +168,30 @@ GPtrArray *tool_devices(P2PHost *host, char **names, int n, bool all)
     return functions;
 }
 
+bool tool_parse_size(const char *text, uint64_t max, uint64_t *size)
+{
+    static const char units[] = "KMGT";
+    const char *unit;
+    char *end;
+
+    errno = 0;
+    *size = g_ascii_strtoull(text, &end, 0);
+    if (errno || end == text || !g_ascii_isdigit(text[0])) {
+        return false;
+    }
+    unit = *end ? strchr(units, g_ascii_toupper(*end)) : NULL;
+    if (unit) {
+        unsigned shift = 10 * (unit - units + 1);
+
+        if (*size > UINT64_MAX >> shift) {
+            return false;
+        }
+        *size <<= shift;
+        end++;
+    }
+    return !*end && *size <= max;
+}
+
 char *tool_size_str(uint64_t size)
 {
     static const char *const units[] = {

@@ -97,6 +97,12 @@ bool tool_is_endpoint(const P2PFunction *function);
 char *tool_class_name(const P2PFunction *function);
 char *tool_device_name(const P2PFunction *function);
 
+/*
+ * tool_parse_size: "4096", "0x1000", "64K", up to "T"; false: it is no size, or
+ * above @max.
+ */
+bool tool_parse_size(const char *text, uint64_t max, uint64_t *size);
+
 /* "16 MiB"; the caller frees it. */
 char *tool_size_str(uint64_t size);
 

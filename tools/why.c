@@ -319,17 +319,6 @@ static void print_text(const Explanation *e)
     }
 }
 
-static void json_list(JsonBuilder *builder, const char *name,
-                      const GPtrArray *list)
-{
-    json_builder_set_member_name(builder, name);
-    json_builder_begin_array(builder);
-    for (guint i = 0; i < list->len; i++) {
-        json_builder_add_string_value(builder, list->pdata[i]);
-    }
-    json_builder_end_array(builder);
-}
-
 static void print_json(const Explanation *e)
 {
     g_autoptr(JsonBuilder) builder = json_builder_new();
@@ -341,8 +330,8 @@ static void print_json(const Explanation *e)
     tool_json_verdict(builder, &e->verdict);
     tool_json_string(builder, "reason", e->reason);
     tool_json_string(builder, "root-complex", e->root_complex);
-    json_list(builder, "remedies", e->remedies);
-    json_list(builder, "notes", e->notes);
+    tool_json_strings(builder, "remedies", e->remedies);
+    tool_json_strings(builder, "notes", e->notes);
     json_builder_set_member_name(builder, "hops");
     json_builder_begin_array(builder);
     for (guint i = 0; i < hops->len; i++) {

@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
+#include "hw/p2p/topology.h"
 #include "host-bridge.h"
 #include "host-internal.h"
 
@@ -211,8 +212,8 @@ P2PRouting p2p_host_bridge_routes(P2PHost *host, const P2PFunction *a,
     return bridge_routes(bridge, same);
 }
 
-char *p2p_host_bridge_reason(P2PHost *host, const P2PFunction *a,
-                             const P2PFunction *b)
+char *p2p_topology_root_complex(P2PHost *host, const P2PFunction *a,
+                                const P2PFunction *b)
 {
     const P2PHostCpu *cpu = p2p_host_cpu(host);
     g_autofree char *name = cpu_describe(cpu);

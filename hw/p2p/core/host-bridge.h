@@ -18,12 +18,6 @@ typedef enum P2PRouting {
 P2PRouting p2p_host_bridge_routes(P2PHost *host, const P2PFunction *a,
                                   const P2PFunction *b);
 
-/*
- * A clause that names what decided; the caller frees it.
- */
-char *p2p_host_bridge_reason(P2PHost *host, const P2PFunction *a,
-                             const P2PFunction *b);
-
 typedef struct P2PHostBridge P2PHostBridge;
 void p2p_host_bridge_free(P2PHostBridge *bridge);
 

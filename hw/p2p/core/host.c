@@ -289,15 +289,6 @@ void p2p_function_details(P2PHost *host, const P2PFunction *constant)
     take_decode(host, function);
 }
 
-bool p2p_host_has_iommu(P2PHost *host)
-{
-    g_autofree char *folder = g_strdup_printf("%s/sys/kernel/iommu_groups",
-                                              host->sysroot);
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
-
-    return dir && g_dir_read_name(dir);
-}
-
 /* --- The processor ------------------------------------------------------- */
 
 const char *const p2p_cpu_keys[] = {

@@ -15,6 +15,10 @@
 #define VTD_CAP_MGAW_SHIFT 16
 #define VTD_CAP_MGAW_MASK  0x3f
 
+/* SAGAW: which levels of tables there are; bit 1: three, 39 bits, and so on */
+#define VTD_CAP_SAGAW_SHIFT 8
+#define VTD_CAP_SAGAW_MASK  0x1f
+
 /* AMD IOMMU 3.10, MMIO offset 0030h: HATS, levels above four. */
 #define AMD_EFR_HATS_SHIFT 10
 #define AMD_EFR_HATS_MASK  3
@@ -26,6 +30,18 @@ const char *const p2p_iommu_files[] = {
 const char *const p2p_iommu_group_files[] = {
     "reserved_regions", "type", NULL
 };
+
+static unsigned vtd_width(uint64_t cap)
+{
+    unsigned mgaw = (cap >> VTD_CAP_MGAW_SHIFT & VTD_CAP_MGAW_MASK) + 1;
+    unsigned sagaw = cap >> VTD_CAP_SAGAW_SHIFT & VTD_CAP_SAGAW_MASK;
+    unsigned tables = 0;
+
+    for (unsigned bit = 0; bit < 5; bit++) {
+        tables = sagaw & 1u << bit ? MIN(30 + 9 * bit, 64) : tables;
+    }
+    return tables ? MIN(mgaw, tables) : mgaw;
+}
 
 /* Linux uses as many levels as the processor has for the host's own tables. */
 static unsigned amd_width(uint64_t features)
@@ -60,8 +76,7 @@ P2PIommu *p2p_iommu_read(const char *sysroot, const char *name)
     if (g_str_has_prefix(name, "dmar")) {
         iommu->kind = g_strdup("Intel VT-d");
         if (read_register(folder, "intel-iommu/cap", &value)) {
-            iommu->width = (value >> VTD_CAP_MGAW_SHIFT &
-                            VTD_CAP_MGAW_MASK) + 1;
+            iommu->width = vtd_width(value);
         }
     } else if (g_str_has_prefix(name, "ivhd")) {
         iommu->kind = g_strdup("AMD-Vi");

@@ -20,6 +20,16 @@
 #define BITS_MIN 36
 #define BITS_MAX 52
 
+/* Sums stay below this, whatever a tree says of BARs: no overflow. */
+#define SIZE_MAX_SANE ((uint64_t)1 << 60)
+
+/*
+ * QEMU moves RAM above 4 GiB to 1 TiB, if it or the 64-bit window would reach
+ * the range that AMD's IOMMUs do not translate.
+ */
+#define AMD_HT_START  UINT64_C(0xfd00000000)
+#define AMD_HIGH_RAM  UINT64_C(0x10000000000)
+
 /* A range that some IOMMU does not translate. */
 typedef struct Taken {
     uint64_t first, last;
@@ -55,16 +65,16 @@ static void add_bars(Needs *needs, const P2PFunction *function)
 {
     for (unsigned i = 0; i < P2P_BARS; i++) {
         const P2PHostBar *bar = &function->bars[i];
-        uint64_t size = MIN(bar->size, (uint64_t)1 << 60);
+        uint64_t size = MIN(bar->size, SIZE_MAX_SANE);
 
         if (!bar->memory || !size) {
             continue;
         }
         if (bar->is_64bit && bar->prefetchable) {
-            needs->total += size;
+            needs->total = MIN(needs->total + size, SIZE_MAX_SANE);
             needs->largest = MAX(needs->largest, size);
         } else {
-            needs->low += size;
+            needs->low = MIN(needs->low + size, SIZE_MAX_SANE);
         }
     }
 }
@@ -143,7 +153,7 @@ static bool ovmf_does(const P2PPlan *plan, const Needs *needs, unsigned bits)
 /* The most that all firmwares can do with; else SeaBIOS. */
 static unsigned choose_bits(P2PPlan *plan, const Needs *needs)
 {
-    unsigned most = MIN(needs->bits, BITS_MAX);
+    unsigned most = needs->bits;
 
     for (unsigned bits = most; bits >= BITS_MIN; bits--) {
         if (seabios_does(plan, needs, bits) && ovmf_does(plan, needs, bits)) {
@@ -190,44 +200,37 @@ static void explain_no_bits(P2PPlan *plan, const Needs *needs)
                 ((uint64_t)1 << needs->bits) - 1);
 }
 
-/* Large pages are used where GPA and host address are alike modulo 2 MiB. */
-static void check_alignment(P2PPlan *plan, const P2PFunction *function)
+/* Where RAM ends, and 64-bit BARs may begin, as QEMU's q35 has it. */
+static void place_ram(P2PPlan *plan, const Needs *needs)
 {
-    for (unsigned i = 0; i < P2P_BARS; i++) {
-        const P2PHostBar *bar = &function->bars[i];
-        uint64_t page = bar->size >= GiB ? GiB : 2 * MiB;
+    const P2PHostCpu *cpu = p2p_host_cpu(plan->host);
+    uint64_t high = plan->memory >= LOW_RAM_LIMIT ? plan->memory - LOW_RAM
+                                                  : 0;
 
-        if (bar->memory && bar->start && bar->size >= 2 * MiB &&
-            bar->start % page) {
-            g_ptr_array_add(plan->notes, g_strdup_printf(
-                "BAR %u of %s is at 0x%" G_GINT64_MODIFIER "x, not at a "
-                "multiple of %s: the IOMMU maps it in smaller pages", i,
-                function->bdf, bar->start, page == GiB ? "1 GiB" : "2 MiB"));
-        }
+    plan->hole64_size = MAX(DEFAULT_HOLE,
+                            power_of_two(needs->total + needs->largest));
+    plan->hole64_start = round_up(4 * GiB + high, GiB);
+    if (g_strcmp0(cpu->vendor, "AuthenticAMD") == 0 &&
+        plan->hole64_start + plan->hole64_size > AMD_HT_START) {
+        plan->hole64_start = round_up(AMD_HIGH_RAM + high, GiB);
     }
-}
-
-static uint64_t ram_end(uint64_t memory)
-{
-    return memory >= LOW_RAM_LIMIT ? 4 * GiB + (memory - LOW_RAM) : 4 * GiB;
 }
 
 void p2p_plan_place_memory(P2PPlan *plan)
 {
     unsigned cpu_bits = p2p_host_cpu(plan->host)->physical_bits;
     g_autoptr(GArray) taken = g_array_new(false, false, sizeof(Taken));
-    Needs needs = { .bits = cpu_bits ?: BITS_MAX, .taken = taken };
+    Needs needs = {
+        .bits = MIN(cpu_bits ?: BITS_MAX, BITS_MAX), .taken = taken,
+    };
 
     for (guint i = 0; i < plan->devices->len; i++) {
         const P2PPlanNode *node = plan->devices->pdata[i];
 
         add_bars(&needs, node->host);
         add_iommu(&needs, node->host);
-        check_alignment(plan, node->host);
     }
-    plan->hole64_start = round_up(ram_end(plan->memory), GiB);
-    plan->hole64_size = MAX(DEFAULT_HOLE,
-                            power_of_two(needs.total + needs.largest));
+    place_ram(plan, &needs);
     plan->physical_bits = choose_bits(plan, &needs);
     if (!plan->physical_bits) {
         explain_no_bits(plan, &needs);

@@ -11,6 +11,9 @@
 #define LAST_SLOT  0x1e
 #define FUNCTIONS  8
 
+/* Device numbers on a switch's own bus. */
+#define SWITCH_PORTS 32
+
 /* Buses that are left free behind each host bridge, for hot-plug. */
 #define SPARE_BUSES 8
 
@@ -57,13 +60,13 @@ static P2PPlanNode *add_node(P2PPlan *plan, P2PPlanKind kind,
     node->parent = parent;
     node->host = host;
     node->numa_node = node->group = node->clique = -1;
+    if (kind == P2P_PLAN_ROOT_PORT || kind == P2P_PLAN_DOWNSTREAM) {
+        /* There are less than 256, as each has a bus. */
+        node->chassis = 1 + count_kind(plan, P2P_PLAN_ROOT_PORT) +
+                        count_kind(plan, P2P_PLAN_DOWNSTREAM);
+    }
     g_ptr_array_add(plan->nodes, node);
     return node;
-}
-
-static P2PLink link_of(const P2PFunction *function)
-{
-    return function->max_link;
 }
 
 /* --- The tree --------------------------------------------------------------------- */
@@ -163,33 +166,43 @@ static void place_device(P2PPlan *plan, const P2PPlanNode *port,
 }
 
 /* What is below @port, which is a root port or a downstream port. */
-static void place(P2PPlan *plan, P2PPlanNode *port, GPtrArray *part)
+static bool place(P2PPlan *plan, P2PPlanNode *port, GPtrArray *part,
+                  char **why)
 {
     g_autoptr(GPtrArray) parts = NULL;
     const P2PFunction *common;
     P2PPlanNode *upstream;
 
     if (all_one_device(part)) {
-        port->link = link_of(part->pdata[0]);
+        port->link = ((const P2PFunction *)part->pdata[0])->max_link;
         place_device(plan, port, part);
-        return;
+        return true;
     }
     common = common_of(part);
-    port->link = link_of(common);
+    port->link = common->max_link;
     upstream = add_node(plan, P2P_PLAN_UPSTREAM, port, common);
     parts = split(part, common);
+    if (parts->len > SWITCH_PORTS) {
+        *why = g_strdup_printf("%u devices below %s are more than the %d ports "
+                               "of a guest's switch; give the VM fewer of "
+                               "them", parts->len, common->bdf, SWITCH_PORTS);
+        return false;
+    }
     for (guint i = 0; i < parts->len; i++) {
         P2PPlanNode *down = add_node(plan, P2P_PLAN_DOWNSTREAM, upstream,
                                      NULL);
 
         down->slot = i;
-        place(plan, down, parts->pdata[i]);
+        if (!place(plan, down, parts->pdata[i], why)) {
+            return false;
+        }
     }
+    return true;
 }
 
 /* All of one host bridge; @bridge: NULL if they go to pcie.0 */
-static void place_root_bus(P2PPlan *plan, P2PPlanNode *bridge,
-                           const GPtrArray *part)
+static bool place_root_bus(P2PPlan *plan, P2PPlanNode *bridge,
+                           const GPtrArray *part, char **why)
 {
     g_autoptr(GPtrArray) parts = split(part, NULL);
 
@@ -200,8 +213,11 @@ static void place_root_bus(P2PPlan *plan, P2PPlanNode *bridge,
         port->slot = (bridge ? 0 : FIRST_SLOT) + i / FUNCTIONS;
         port->function = i % FUNCTIONS;
         port->multifunction = port->function == 0 && i + 1 < parts->len;
-        place(plan, port, parts->pdata[i]);
+        if (!place(plan, port, parts->pdata[i], why)) {
+            return false;
+        }
     }
+    return true;
 }
 
 /* Functions by host bridge, in the order of their first ones. */
@@ -271,7 +287,9 @@ static bool place_all(P2PPlan *plan, const GPtrArray *functions, char **why)
                                    "have", parts->len);
             return false;
         }
-        place_root_bus(plan, bridge, part);
+        if (!place_root_bus(plan, bridge, part, why)) {
+            return false;
+        }
     }
     return true;
 }

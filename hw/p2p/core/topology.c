@@ -195,16 +195,10 @@ char *p2p_topology_reason(P2PHost *host, const P2PFunction *initiator,
     }
     routed = p2p_host_bridge_routes(host, initiator, target) ==
              P2P_ROUTING_YES;
-    bridge = p2p_host_bridge_reason(host, initiator, target);
+    bridge = p2p_topology_root_complex(host, initiator, target);
     return g_strdup_printf("%s; %s%s", detour, bridge, !routed && !common
                            ? ": put both functions under one PCIe switch"
                            : "");
-}
-
-char *p2p_topology_root_complex(P2PHost *host, const P2PFunction *initiator,
-                                const P2PFunction *target)
-{
-    return p2p_host_bridge_reason(host, initiator, target);
 }
 
 void p2p_topology_path(const char *sysroot, const char *initiator,

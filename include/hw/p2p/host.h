@@ -193,9 +193,6 @@ const P2PHostCpu *p2p_host_cpu(P2PHost *host);
 const P2PFunction *p2p_host_first_on_bus(P2PHost *host, const char *bus,
                                          char **why);
 
-/* Whether any IOMMU is on: "DMA" or "identity" groups exist. */
-bool p2p_host_has_iommu(P2PHost *host);
-
 /* Whether @bdf has the form dddd:bb:dd.f, lower case. */
 bool p2p_is_bdf(const char *bdf);
 
@@ -205,6 +202,7 @@ bool p2p_is_bdf(const char *bdf);
  */
 char *p2p_bdf_parse(const char *text);
 
+/* "switch downstream port", "D3hot" etc.; never NULL. */
 const char *p2p_port_type_str(P2PPortType type);
 const char *p2p_power_str(P2PPower power);
 

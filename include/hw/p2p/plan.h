@@ -30,6 +30,7 @@ struct P2PPlanNode {
     unsigned slot, function;    /* on the bus of the parent */
     bool multifunction;         /* function 0 of several */
     unsigned number;            /* of its kind, from 0 */
+    unsigned chassis;           /* of root and downstream ports: from 1 */
     unsigned bus;               /* number of the bus that it is on, as
                                  * firmware and Linux count */
     unsigned secondary;         /* of a bridge: the bus below; of a host
