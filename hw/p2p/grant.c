@@ -334,7 +334,14 @@ void p2p_window_grants_end(P2PBarWindow *window, const char *why)
     P2PMember *initiator;
 
     P2P_FOREACH_MEMBER(initiator, window->owner->group) {
-        p2p_grant_end(initiator, window, why);
+        P2PInstall *install = p2p_member_install(initiator, window);
+        g_autofree char *text =
+            g_strdup_printf("%s%s", why, install && install->stuck
+                            ? ", but the host could not take the window out "
+                              "of the IOMMU: the initiator may still reach it, "
+                              "as query-p2p tells (stuck)" : "");
+
+        p2p_grant_end(initiator, window, text);
     }
 }
 

@@ -158,7 +158,6 @@ typedef struct P2PInstall {
     bool mapped;
     hwaddr gpa;              /* where, or where the last call failed */
     uint64_t stuck;          /* bytes that could not be unmapped from @gpa */
-    bool stuck_told;
     uint64_t maps;
     uint64_t unmaps;
     uint64_t failures;
@@ -576,6 +575,13 @@ bool p2p_iommu_retry(P2PMember *member);
 
 /* @window is about to be freed: what is stuck of it is tried again without. */
 void p2p_iommu_abandon_window(P2PBarWindow *window);
+
+/* Bytes of the range of @bar that are stuck, and belong to no window. */
+uint64_t p2p_iommu_stuck(P2PMember *member, int bar, uint64_t start,
+                         uint64_t end);
+
+/* All of @group; the caller frees it. */
+P2PStuckInfoList *p2p_iommu_stuck_info(P2PGroup *group);
 
 /* How long all unmap calls so far have taken: nanoseconds in the kernel */
 extern int64_t p2p_iommu_unmap_ns;

@@ -31,10 +31,12 @@ int64_t p2p_iommu_unmap_ns;
 typedef struct P2PStuck {
     const P2PPassthrough *backend;
     void *container;
-    char *name;             /* of the device, and the BAR: to tell */
+    char *name;             /* of the device, which may have gone */
     int bar;
+    uint64_t offset;        /* in the BAR */
     hwaddr iova;
     uint64_t size;
+    int err;                /* errno of the last attempt */
     QTAILQ_ENTRY(P2PStuck) next;
 } P2PStuck;
 
@@ -227,6 +229,16 @@ static bool p2p_container_is_used(const void *container)
     return false;
 }
 
+/* Each time that something gets stuck, not each time that it still is. */
+static void p2p_stuck_tell(P2PBarWindow *window, uint64_t size, int err)
+{
+    error_report("BAR %d of %s: the host could not take 0x%" PRIx64 " bytes "
+                 "out of the IOMMU: %s; initiators may still reach them, until "
+                 "this succeeds with a later change or the initiators are "
+                 "unplugged: see query-p2p", window->bar,
+                 p2p_device_name(window->owner->dev), size, strerror(err));
+}
+
 static void p2p_install_unmap(P2PBarWindow *window, P2PInstall *install)
 {
     const char *name = p2p_device_name(window->owner->dev);
@@ -253,14 +265,7 @@ static void p2p_install_unmap(P2PBarWindow *window, P2PInstall *install)
     install->last_errno = -ret;
     if (!again) {
         p2p_changed();
-    }
-    if (!install->stuck_told) {
-        install->stuck_told = true;
-        error_report("BAR %d of %s: the host could not take 0x%" PRIx64
-                     " bytes out of the IOMMU: %s; initiators may still reach "
-                     "them, until this succeeds with a later change or the "
-                     "initiators are unplugged", window->bar, name,
-                     window->size, strerror(-ret));
+        p2p_stuck_tell(window, window->size, -ret);
     }
 }
 
@@ -276,14 +281,16 @@ void p2p_iommu_revoke_window(P2PBarWindow *window)
 }
 
 static void p2p_stuck_add(const P2PPassthrough *backend, void *container,
-                          P2PBarWindow *window, hwaddr iova, uint64_t size)
+                          P2PBarWindow *window, hwaddr iova, uint64_t size,
+                          int err)
 {
     P2PStuck *stuck = g_new(P2PStuck, 1);
 
     *stuck = (P2PStuck) {
         .backend = backend, .container = container,
         .name = g_strdup(p2p_device_name(window->owner->dev)),
-        .bar = window->bar, .iova = iova, .size = size,
+        .bar = window->bar, .offset = window->offset,
+        .iova = iova, .size = size, .err = err,
     };
     QTAILQ_INSERT_TAIL(&p2p_stuck, stuck, next);
 }
@@ -293,7 +300,7 @@ static void p2p_install_abandon(P2PBarWindow *window, P2PInstall *install)
 {
     if (install->stuck && p2p_container_is_used(install->container)) {
         p2p_stuck_add(install->backend, (void *)install->container, window,
-                      install->gpa, install->stuck);
+                      install->gpa, install->stuck, install->last_errno);
     }
 }
 
@@ -311,18 +318,78 @@ static void p2p_stuck_try_again(void)
 
     QTAILQ_FOREACH_SAFE(stuck, &p2p_stuck, next, tmp) {
         bool used = p2p_container_is_used(stuck->container);
+        int ret = 0;
 
         if (used && stuck->backend->unmap_once) {
             continue;
         }
-        if (!used ||
-            !p2p_iommu_unmap(stuck->backend, stuck->container, stuck->name,
-                             stuck->bar, stuck->iova, stuck->size)) {
+        if (used) {
+            ret = p2p_iommu_unmap(stuck->backend, stuck->container,
+                                  stuck->name, stuck->bar, stuck->iova,
+                                  stuck->size);
+        }
+        if (ret) {
+            stuck->err = -ret;
+        } else {
             QTAILQ_REMOVE(&p2p_stuck, stuck, next);
             g_free(stuck->name);
             g_free(stuck);
         }
     }
+}
+
+uint64_t p2p_iommu_stuck(P2PMember *member, int bar, uint64_t start,
+                         uint64_t end)
+{
+    uint64_t size = 0;
+    P2PStuck *stuck;
+
+    QTAILQ_FOREACH(stuck, &p2p_stuck, next) {
+        if (stuck->bar == bar && stuck->offset < end &&
+            start < stuck->offset + stuck->size &&
+            g_str_equal(stuck->name, p2p_device_name(member->dev))) {
+            size += stuck->size;
+        }
+    }
+    return size;
+}
+
+/* Who of @group may reach it; NULL: nobody. */
+static strList *p2p_stuck_initiators(P2PGroup *group, const P2PStuck *stuck)
+{
+    strList *list = NULL, **tail = &list;
+    P2PMember *member;
+
+    P2P_FOREACH_MEMBER(member, group) {
+        if (p2p_member_container(member) == stuck->container) {
+            QAPI_LIST_APPEND(tail, g_strdup(p2p_device_name(member->dev)));
+        }
+    }
+    return list;
+}
+
+P2PStuckInfoList *p2p_iommu_stuck_info(P2PGroup *group)
+{
+    P2PStuckInfoList *list = NULL, **tail = &list;
+    P2PStuck *stuck;
+
+    QTAILQ_FOREACH(stuck, &p2p_stuck, next) {
+        strList *initiators = p2p_stuck_initiators(group, stuck);
+
+        if (initiators) {
+            P2PStuckInfo *info = g_new0(P2PStuckInfo, 1);
+
+            info->target = g_strdup(stuck->name);
+            info->bar = stuck->bar;
+            info->offset = stuck->offset;
+            info->size = stuck->size;
+            info->gpa = stuck->iova;
+            info->q_errno = stuck->err;
+            info->initiators = initiators;
+            QAPI_LIST_APPEND(tail, info);
+        }
+    }
+    return list;
 }
 
 static void p2p_foreach_window(void (*fn)(P2PGroup *group,
@@ -548,7 +615,8 @@ int p2p_iommu_try(P2PMember *initiator, P2PBarWindow *window)
                               p2p_device_name(window->owner->dev),
                               window->bar, iova, page);
         if (ret) {
-            p2p_stuck_add(backend, container, window, iova, page);
+            p2p_stuck_tell(window, page, -ret);
+            p2p_stuck_add(backend, container, window, iova, page, -ret);
         }
     }
     return ret;

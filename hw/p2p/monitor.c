@@ -262,6 +262,7 @@ P2PGroupInfoList *qmp_query_p2p(Error **errp)
         P2P_FOREACH_MEMBER(member, group) {
             QAPI_LIST_APPEND(members, p2p_member_info(member));
         }
+        info->stuck = p2p_iommu_stuck_info(group);
         QAPI_LIST_APPEND(tail, info);
     }
     return list;
@@ -520,6 +521,21 @@ static void p2p_print_member(Monitor *mon, P2PMemberInfo *member)
     }
 }
 
+static void p2p_print_stuck(Monitor *mon, P2PStuckInfo *stuck)
+{
+    g_autofree char *size = size_to_str(stuck->size);
+
+    monitor_printf(mon, "  stuck: BAR %d of %s offset 0x%" PRIx64 " size %s at "
+                   "0x%016" PRIx64 ", no longer shared, but\n"
+                   "    the host could not take it out of the IOMMU (%s), and "
+                   "these may still reach it:", stuck->bar, stuck->target,
+                   stuck->offset, size, stuck->gpa, strerror(stuck->q_errno));
+    for (strList *i = stuck->initiators; i; i = i->next) {
+        monitor_printf(mon, " %s", i->value);
+    }
+    monitor_printf(mon, "\n");
+}
+
 static void hmp_info_p2p(Monitor *mon, const QDict *qdict)
 {
     g_autoptr(P2PGroupInfoList) groups = qmp_query_p2p(NULL);
@@ -533,6 +549,9 @@ static void hmp_info_p2p(Monitor *mon, const QDict *qdict)
                        g->value->bus_address ? "on" : "off");
         for (P2PMemberInfoList *m = g->value->members; m; m = m->next) {
             p2p_print_member(mon, m->value);
+        }
+        for (P2PStuckInfoList *s = g->value->stuck; s; s = s->next) {
+            p2p_print_stuck(mon, s->value);
         }
     }
 }

@@ -437,6 +437,15 @@ const char *p2p_bar_why_unshared(P2PMember *member, int bar)
 
 /* --- Sharing at run time ----------------------------------------------- */
 
+static void p2p_error_stuck(P2PMember *member, uint64_t stuck, Error **errp)
+{
+    error_setg(errp, "%s: the host could not take 0x%" PRIx64 " bytes out of "
+               "the IOMMU; initiators may still reach them, query-p2p shows "
+               "them as stuck. Any later change tries again, the same "
+               "p2p-unshare too; unplug the initiators to be sure",
+               p2p_device_name(member->dev), stuck);
+}
+
 /* Take @windows from @member, out of all views, and free them. */
 static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
                                Error **errp)
@@ -470,10 +479,7 @@ static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
         p2p_window_free(window);
     }
     if (stuck) {
-        error_setg(errp, "%s: the host could not take 0x%" PRIx64 " bytes out "
-                   "of the IOMMU; initiators may still reach them. Unplug the "
-                   "initiators to be sure", p2p_device_name(member->dev),
-                   stuck);
+        p2p_error_stuck(member, stuck, errp);
     }
     return !stuck;
 }
@@ -546,6 +552,20 @@ bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
     return true;
 }
 
+/* What p2p-unshare could not do before. */
+static bool p2p_windows_unstick(P2PMember *member, const P2PShareItem *item,
+                                Error **errp)
+{
+    uint64_t stuck;
+
+    p2p_update();
+    stuck = p2p_iommu_stuck(member, item->bar, item->start, item->end);
+    if (stuck) {
+        p2p_error_stuck(member, stuck, errp);
+    }
+    return !stuck;
+}
+
 bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
                          uint64_t size, Error **errp)
 {
@@ -554,6 +574,9 @@ bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
 
     if (!windows) {
         return false;
+    }
+    if (!windows->len && p2p_iommu_stuck(member, bar, offset, item.end)) {
+        return p2p_windows_unstick(member, &item, errp);
     }
     if (!windows->len) {
         error_setg(errp, "%s: no window of BAR %u is shared there; query-p2p "

@@ -374,7 +374,10 @@ static unsigned check_tables(Machine *m, const State *state)
         const StateTable *table = state->tables->pdata[i];
         const char *group = g_str_equal(table->user, "h0") ? "g1" : "g0";
 
-        left += state_check(state, group, table->entries);
+        /* Of a group whose devices have gone. */
+        left += g_str_equal(table->user, "-")
+                ? table->entries->len
+                : state_check(state, group, table->entries);
     }
     return left;
 }
@@ -789,6 +792,103 @@ static void test_refusal(gconstpointer opaque)
     faults = false;
 }
 
+/* --- Stuck ------------------------------------------------------------- */
+
+/* Messages on the standard error, of which @words are part. */
+static unsigned count_messages(const char *path, const char *words)
+{
+    g_autofree char *text = NULL;
+    unsigned n = 0;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    for (const char *p = text; (p = strstr(p, words)); p++) {
+        n++;
+    }
+    return n;
+}
+
+static void expect_unshare_stuck(Machine *m)
+{
+    g_autoptr(QDict) reply = qtest_qmp(m->qts, "{ 'execute': 'p2p-unshare', "
+        "'arguments': { 'device': 'p0', 'bar': 2 } }");
+    const char *why = qdict_get_str(qdict_get_qdict(reply, "error"), "desc");
+
+    g_assert_nonnull(strstr(why, "out of the IOMMU"));
+    g_assert_nonnull(strstr(why, "same p2p-unshare"));
+}
+
+static void expect_info_stuck(Machine *m, bool expected)
+{
+    g_autofree char *text = qtest_hmp(m->qts, "info p2p");
+
+    g_assert_cmpint(!!strstr(text, "stuck: BAR 2 of p0"), ==, expected);
+}
+
+/* Until it is out it is told, and who asks once more gets it out. */
+static void test_stuck(void)
+{
+    Machine *m = machine_new("auto");
+    g_autoptr(State) state = NULL;
+    g_autoptr(State) after = NULL;
+    const StateStuck *stuck;
+
+    arm(m, 1, FOR_GOOD, EIO);
+    expect_unshare_stuck(m);
+    expect_unshare_stuck(m);
+    state = state_new(m->monitor);
+    g_assert_cmpuint(check_tables(m, state), ==, 1);
+    g_assert_null(state_window(state, "p0", 2, 0));
+    stuck = &g_array_index(state->stuck, StateStuck, 0);
+    g_assert_cmpstr(stuck->target, ==, "p0");
+    g_assert_cmphex(stuck->gpa, ==, home(P0, 2));
+    g_assert_cmphex(stuck->size, ==, 1 * MiB);
+    g_assert_cmpint(stuck->error, ==, EIO);
+    expect_info_stuck(m, true);
+
+    disarm(m);
+    g_assert_true(share(m, "p2p-unshare", P0, 2));
+    after = state_new(m->monitor);
+    g_assert_cmpuint(check_tables(m, after), ==, 0);
+    g_assert_cmpuint(after->stuck->len, ==, 0);
+    expect_info_stuck(m, false);
+    machine_free(m);
+    faults = false;
+}
+
+/* Each time that something gets stuck, and once each time. */
+static void test_stuck_log(void)
+{
+    static const char words[] = "could not take 0x";
+    g_autofree char *path = NULL;
+    int log = g_file_open_tmp("p2p-fault-XXXXXX", &path, NULL);
+    int standard_error = dup(STDERR_FILENO);
+    Machine *m;
+
+    g_assert_cmpint(log, >=, 0);
+    dup2(log, STDERR_FILENO);
+    m = machine_new("auto");
+    dup2(standard_error, STDERR_FILENO);
+    for (unsigned i = 1; i <= 3; i++) {
+        arm(m, 1, FOR_GOOD, EIO);
+        p0_move(m);
+        model_write_command(&m->model, &m->devices[M0], PCI_COMMAND_MASTER |
+                                                        PCI_COMMAND_MEMORY);
+        g_assert_cmpuint(count_messages(path, words), ==, i);
+        disarm(m);
+        p0_move_back(m);
+        g_free(look(m));
+    }
+    arm(m, 1, FOR_GOOD, EIO);
+    share(m, "p2p-unshare", P0, 2);
+    g_assert_cmpuint(count_messages(path, words), ==, 4);
+    disarm(m);
+    machine_free(m);
+    faults = false;
+    g_assert_cmpint(unlink(path), ==, 0);
+    close(log);
+    close(standard_error);
+}
+
 /* Exit status of a QEMU that is told to quit at once. */
 static int run_qemu(uint64_t fail_at, char **errors)
 {
@@ -844,6 +944,8 @@ int main(int argc, char **argv)
         qtest_add_data_func(path, &refusals[i], test_refusal);
     }
     qtest_add_func("p2p/fault/room", test_room);
+    qtest_add_func("p2p/fault/stuck", test_stuck);
+    qtest_add_func("p2p/fault/stuck-log", test_stuck_log);
     qtest_add_func("p2p/fault/require/start", test_start);
     return g_test_run();
 }

@@ -138,6 +138,28 @@ static void read_windows(State *state, const char *group, const QDict *member)
     }
 }
 
+static void read_stuck(State *state, const QDict *group)
+{
+    const QListEntry *e;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(group, "stuck"), e) {
+        const QDict *d = qobject_to(QDict, e->value);
+        StateStuck stuck = {
+            .group = qdict_get_str(group, "id"),
+            .target = qdict_get_str(d, "target"),
+            .bar = qdict_get_int(d, "bar"),
+            .offset = compat_qdict_get_uint(d, "offset"),
+            .size = compat_qdict_get_uint(d, "size"),
+            .gpa = compat_qdict_get_uint(d, "gpa"),
+            .error = qdict_get_int(d, "errno"),
+        };
+
+        g_assert_false(qlist_empty(qdict_get_qlist(d, "initiators")));
+        g_assert_cmpint(stuck.error, >, 0);
+        g_array_append_val(state->stuck, stuck);
+    }
+}
+
 static void window_free(StateWindow *window)
 {
     g_array_unref(window->grants);
@@ -208,6 +230,7 @@ State *state_new(StateMonitor *monitor)
                          (GDestroyNotify)window_free);
     state->members = g_ptr_array_new();
     state->tables = g_ptr_array_new_with_free_func((GDestroyNotify)table_free);
+    state->stuck = g_array_new(false, false, sizeof(StateStuck));
     state->reply = state_ask(monitor, "{\"execute\":\"query-p2p\"}");
     read_tables(state, monitor);
     QLIST_FOREACH_ENTRY(qdict_get_qlist(state->reply, "return"), g) {
@@ -217,6 +240,7 @@ State *state_new(StateMonitor *monitor)
             read_windows(state, qdict_get_str(group, "id"),
                          qobject_to(QDict, m->value));
         }
+        read_stuck(state, group);
     }
     g_ptr_array_sort(state->windows, compare_windows);
     return state;
@@ -227,6 +251,7 @@ void state_free(State *state)
     g_ptr_array_unref(state->windows);
     g_ptr_array_unref(state->members);
     g_ptr_array_unref(state->tables);
+    g_array_unref(state->stuck);
     qobject_unref(state->reply);
     g_free(state);
 }
@@ -308,15 +333,31 @@ static bool is_of(const TableEntry *entry, const StateWindow *window)
            entry->readonly == window->readonly;
 }
 
+/* Of a group; NULL: it is not stuck, or a window's. */
+static const StateStuck *find_stuck(const State *state, const char *group,
+                                    const TableEntry *entry)
+{
+    for (guint i = 0; i < state->stuck->len; i++) {
+        const StateStuck *stuck = &g_array_index(state->stuck, StateStuck, i);
+
+        if (g_str_equal(stuck->group, group) && stuck->gpa == entry->iova) {
+            return stuck;
+        }
+    }
+    return NULL;
+}
+
 /* Entries of the window: where it is, and elsewhere. */
-static void count_entries(const GArray *table, const StateWindow *window,
-                          unsigned *here, unsigned *elsewhere)
+static void count_entries(const State *state, const GArray *table,
+                          const StateWindow *window, unsigned *here,
+                          unsigned *elsewhere)
 {
     *here = *elsewhere = 0;
     for (guint i = 0; table && i < table->len; i++) {
         const TableEntry *entry = &g_array_index(table, TableEntry, i);
 
-        if (is_of(entry, window)) {
+        if (is_of(entry, window) &&
+            !find_stuck(state, window->group, entry)) {
             bool there = window->mapped && entry->iova == window->gpa;
 
             *(there ? here : elsewhere) += 1;
@@ -344,7 +385,8 @@ static void check_grant(const StateWindow *window, const StateGrant *grant)
     }
 }
 
-static unsigned check_window(const StateWindow *window, const GArray *table)
+static unsigned check_window(const State *state, const StateWindow *window,
+                             const GArray *table)
 {
     const StateGrant *one = state_passthrough_grant(window);
     unsigned here, elsewhere;
@@ -361,34 +403,65 @@ static unsigned check_window(const StateWindow *window, const GArray *table)
             g_assert_cmpuint(grant->stuck, ==, one->stuck);
         }
     }
-    count_entries(table, window, &here, &elsewhere);
+    count_entries(state, table, window, &here, &elsewhere);
     if (!one) {
         /* Of itself, or of nobody: no grant tells. */
-        g_assert_cmpuint(here, <=, window->passthrough && window->initiates);
-        return here;
+        g_assert_cmpuint(here + elsewhere, <=,
+                         window->passthrough && window->initiates);
+        return here + elsewhere;
     }
     if (one->installed) {
         g_assert_cmpuint(here, ==, 1);
         return 1;
     }
-    g_assert_cmpuint(here + elsewhere, >=, !!one->stuck);
+    g_assert_cmpuint(here + elsewhere, ==, !!one->stuck);
     return !!one->stuck;
+}
+
+/* What no window accounts for is told as stuck, and nothing else. */
+static void check_stuck(const State *state, const char *group,
+                        const GArray *table, unsigned left)
+{
+    unsigned told = 0, found = 0;
+
+    for (guint i = 0; i < state->stuck->len; i++) {
+        told += g_str_equal(g_array_index(state->stuck, StateStuck, i).group,
+                            group);
+    }
+    for (guint i = 0; table && i < table->len; i++) {
+        const TableEntry *entry = &g_array_index(table, TableEntry, i);
+        const StateStuck *stuck = find_stuck(state, group, entry);
+
+        if (stuck) {
+            g_assert_cmphex(stuck->size, ==, entry->size);
+            g_assert_cmphex(stuck->offset, ==, entry->offset);
+            g_assert_cmpint(stuck->bar, ==, entry->bar);
+            if (*entry->device != '-') {
+                g_assert_cmpstr(stuck->target, ==, entry->device);
+            }
+            found++;
+        }
+    }
+    g_assert_cmpuint(told, ==, left);
+    g_assert_cmpuint(found, ==, left);
 }
 
 unsigned state_check(const State *state, const char *group,
                      const GArray *table)
 {
-    unsigned accounted = 0;
+    unsigned accounted = 0, left;
 
     for (guint i = 0; i < state->windows->len; i++) {
         StateWindow *window = state->windows->pdata[i];
 
         if (g_str_equal(window->group, group)) {
-            accounted += check_window(window, table);
+            accounted += check_window(state, window, table);
         }
     }
     g_assert_cmpuint(table ? table->len : 0, >=, accounted);
-    return (table ? table->len : 0) - accounted;
+    left = (table ? table->len : 0) - accounted;
+    check_stuck(state, group, table, left);
+    return left;
 }
 
 uint64_t state_stuck(const State *state)

@@ -52,12 +52,24 @@ typedef struct StateTable {
     GArray *entries;        /* of TableEntry */
 } StateTable;
 
+/* What query-p2p calls stuck, without a window. */
+typedef struct StateStuck {
+    const char *group;
+    const char *target;
+    int bar;
+    uint64_t offset;
+    uint64_t size;
+    uint64_t gpa;
+    int error;              /* errno */
+} StateStuck;
+
 /* Strings belong to it. */
 typedef struct State {
     QDict *reply;
     GPtrArray *windows;     /* of StateWindow, by owner and place in it */
     GPtrArray *members;     /* ids */
     GPtrArray *tables;      /* of StateTable */
+    GArray *stuck;          /* of StateStuck */
     uint64_t calls;         /* to the host, by the fault injector */
     uint64_t late;          /* windows that were there too long */
 } State;
@@ -106,7 +118,7 @@ const GArray *state_table(const State *state, const char *user);
  * none.  Fails the test if it does not.
  *
  * Returns how many entries of the table no window accounts for: what could not
- * be taken out and is no longer shared.
+ * be taken out and is no longer shared, and query-p2p tells of as such.
  */
 unsigned state_check(const State *state, const char *group,
                      const GArray *table);
