@@ -213,11 +213,18 @@ static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
 {
     P2PObstacleKind kind = grant->obstacle.kind;
 
-    /* What is being loaded is not yet what will be; migration.c tells. */
-    if (grant->warned || runstate_check(RUN_STATE_INMIGRATE) || (kind != P2P_OBSTACLE_MAP_ERROR &&
+    if (grant->warned || (kind != P2P_OBSTACLE_MAP_ERROR &&
                           kind != P2P_OBSTACLE_STUCK &&
                           kind != P2P_OBSTACLE_BEYOND &&
                           kind != P2P_OBSTACLE_RESERVED)) {
+        return;
+    }
+    /* What is being loaded is not yet what will be; migration.c tells. */
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        return;
+    }
+    /* Who is refused is told why. */
+    if (window->on_trial || initiator->on_trial || window->owner->on_trial) {
         return;
     }
     grant->warned = true;

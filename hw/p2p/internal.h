@@ -121,6 +121,7 @@ struct P2PMember {
     unsigned index;       /* initiator number in the group's map */
     const P2PPassthrough *passthrough; /* NULL: a device model */
     bool realized;        /* its windows are known */
+    bool on_trial;        /* policy=require may refuse it yet */
     bool suspended;       /* its BARs are about to go, or have gone */
     bool by_request;      /* the block layer knows what it transfers */
     char *host_bdf;       /* NULL: not a function of this host */
@@ -137,8 +138,12 @@ struct P2PMember {
 const char *p2p_device_name(PCIDevice *dev);
 bool p2p_device_check_viommu(PCIDevice *dev, Error **errp);
 
-/* Whether all grants of and to @member can be installed, if policy=require. */
+/*
+ * Whether, if policy=require, all grants of and to @member can be installed; or
+ * those of its windows from number @first on.
+ */
 bool p2p_member_check_required(P2PMember *member, Error **errp);
+bool p2p_windows_check_required(P2PMember *member, guint first, Error **errp);
 
 /* --- window.c ---------------------------------------------------------- */
 
@@ -233,6 +238,7 @@ struct P2PBarWindow {
     bool no_mapping_told;
     P2PTraffic *traffic;         /* a reference of a g_atomic_rc_box */
 
+    bool on_trial;           /* policy=require may refuse it yet */
     P2PWindowState state;
     hwaddr gpa;              /* present one, or the last if has_gpa */
     bool has_gpa;

@@ -497,37 +497,60 @@ static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
     return p2p_grant_try(initiator, window);
 }
 
+static bool p2p_window_check_required(P2PMember *member, P2PMember *initiator,
+                                      P2PBarWindow *window, Error **errp)
+{
+    g_autofree char *why = NULL;
+
+    if (initiator == window->owner || !initiator->dev->p2p.initiate) {
+        return true;
+    }
+    why = p2p_required_obstacle(initiator, window);
+    if (!why) {
+        return true;
+    }
+    error_setg(errp, "%s: p2p-group '%s' has policy=require, and %s cannot "
+               "reach BAR %d of %s: %s; with policy=auto the devices work "
+               "without it", p2p_device_name(member->dev),
+               p2p_group_id(member->group), p2p_device_name(initiator->dev),
+               window->bar, p2p_device_name(window->owner->dev), why);
+    return false;
+}
+
+bool p2p_windows_check_required(P2PMember *member, guint first, Error **errp)
+{
+    P2PMember *initiator;
+
+    if (member->group->policy != P2P_POLICY_REQUIRE) {
+        return true;
+    }
+    P2P_FOREACH_MEMBER(initiator, member->group) {
+        for (guint i = first; i < member->windows->len; i++) {
+            if (!p2p_window_check_required(member, initiator,
+                                           member->windows->pdata[i], errp)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 bool p2p_member_check_required(P2PMember *member, Error **errp)
 {
-    P2PMember *owner, *initiator;
+    P2PMember *owner;
 
     if (member->group->policy != P2P_POLICY_REQUIRE) {
         return true;
     }
     P2P_FOREACH_MEMBER(owner, member->group) {
-        P2P_FOREACH_MEMBER(initiator, member->group) {
-            if (initiator == owner || !initiator->dev->p2p.initiate ||
-                (initiator != member && owner != member)) {
-                continue;
-            }
-            for (guint i = 0; i < owner->windows->len; i++) {
-                P2PBarWindow *w = g_ptr_array_index(owner->windows, i);
-                g_autofree char *why = p2p_required_obstacle(initiator, w);
-
-                if (why) {
-                    error_setg(errp, "%s: p2p-group '%s' has policy=require, "
-                               "and %s cannot reach BAR %d of %s: %s; with "
-                               "policy=auto the devices work without it",
-                               p2p_device_name(member->dev),
-                               p2p_group_id(member->group),
-                               p2p_device_name(initiator->dev), w->bar,
-                               p2p_device_name(owner->dev), why);
-                    return false;
-                }
+        for (guint i = 0; i < owner->windows->len; i++) {
+            if (!p2p_window_check_required(member, member,
+                                           owner->windows->pdata[i], errp)) {
+                return false;
             }
         }
     }
-    return true;
+    return p2p_windows_check_required(member, 0, errp);
 }
 
 void p2p_device_realized(PCIDevice *dev, Error **errp)
@@ -547,7 +570,8 @@ void p2p_device_realized(PCIDevice *dev, Error **errp)
         return;
     }
     member->realized = true;
+    member->on_trial = member->group->policy == P2P_POLICY_REQUIRE;
     p2p_changed();
     p2p_update();
-    p2p_member_check_required(member, errp);
+    member->on_trial = !p2p_member_check_required(member, errp);
 }

@@ -524,12 +524,20 @@ static P2PShareItem p2p_share_range(uint8_t bar, uint64_t offset,
     return item;
 }
 
+static void p2p_windows_set_trial(P2PMember *member, guint first, bool on)
+{
+    for (guint i = first; i < member->windows->len; i++) {
+        ((P2PBarWindow *)member->windows->pdata[i])->on_trial = on;
+    }
+}
+
 bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
                        uint64_t size, P2PAccess access, Error **errp)
 {
     P2PShareItem item = p2p_share_range(bar, offset, size);
     g_autofree char *text = g_strdup_printf("bar%u", bar);
     g_autoptr(GPtrArray) added = g_ptr_array_new();
+    P2PGroup *group = member->group;
     guint before = member->windows->len;
     ERRP_GUARD();
 
@@ -538,9 +546,11 @@ bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
         item.end = member->dev->io_regions[bar].size;
     }
     if (p2p_share_item(member, text, &item, errp)) {
+        p2p_windows_set_trial(member, before, group->policy ==
+                                              P2P_POLICY_REQUIRE);
         p2p_changed();
         p2p_update();
-        p2p_member_check_required(member, errp);
+        p2p_windows_check_required(member, before, errp);
     }
     if (*errp) {
         for (guint i = before; i < member->windows->len; i++) {
@@ -549,6 +559,7 @@ bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
         p2p_windows_remove(member, added, NULL);
         return false;
     }
+    p2p_windows_set_trial(member, before, false);
     return true;
 }
 

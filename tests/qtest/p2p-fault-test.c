@@ -807,6 +807,32 @@ static unsigned count_messages(const char *path, const char *words)
     return n;
 }
 
+/* Until restore_errors(), which gets the result, a new file's, at @path. */
+static int divert_errors(char **path)
+{
+    int log = g_file_open_tmp("p2p-fault-XXXXXX", path, NULL);
+    int standard_error = dup(STDERR_FILENO);
+
+    g_assert_cmpint(log, >=, 0);
+    g_assert_cmpint(dup2(log, STDERR_FILENO), >=, 0);
+    close(log);
+    return standard_error;
+}
+
+static void restore_errors(int standard_error)
+{
+    g_assert_cmpint(dup2(standard_error, STDERR_FILENO), >=, 0);
+    close(standard_error);
+}
+
+static bool p0_reaches(Machine *m, unsigned n, int bar)
+{
+    g_autoptr(State) state = state_new(m->monitor);
+    StateWindow *window = state_window(state, ids[n], bar, 0);
+
+    return window && state_grant(window, "p0")->installed;
+}
+
 static void expect_unshare_stuck(Machine *m)
 {
     g_autoptr(QDict) reply = qtest_qmp(m->qts, "{ 'execute': 'p2p-unshare', "
@@ -860,14 +886,10 @@ static void test_stuck_log(void)
 {
     static const char words[] = "could not take 0x";
     g_autofree char *path = NULL;
-    int log = g_file_open_tmp("p2p-fault-XXXXXX", &path, NULL);
-    int standard_error = dup(STDERR_FILENO);
-    Machine *m;
+    int standard_error = divert_errors(&path);
+    Machine *m = machine_new("auto");
 
-    g_assert_cmpint(log, >=, 0);
-    dup2(log, STDERR_FILENO);
-    m = machine_new("auto");
-    dup2(standard_error, STDERR_FILENO);
+    restore_errors(standard_error);
     for (unsigned i = 1; i <= 3; i++) {
         arm(m, 1, FOR_GOOD, EIO);
         p0_move(m);
@@ -885,8 +907,37 @@ static void test_stuck_log(void)
     machine_free(m);
     faults = false;
     g_assert_cmpint(unlink(path), ==, 0);
-    close(log);
-    close(standard_error);
+}
+
+/*
+ * What a guest did to one BAR is in the way of nothing else; and what is refused
+ * is told as an answer, not as a warning that says that it works.
+ */
+static void test_other_window(void)
+{
+    g_autofree char *path = NULL;
+    int standard_error = divert_errors(&path);
+    Machine *m = machine_new("require");
+
+    restore_errors(standard_error);
+    share(m, "p2p-unshare", M0, 4);
+    share(m, "p2p-unshare", P1, 4);
+    /* Beyond the last address of the IOMMU */
+    model_place_bar(&m->model, &m->devices[M0], 2, 512 * GiB);
+    g_assert_cmpuint(count_messages(path, "only P2P from p0 to BAR 2 of m0"),
+                     ==, 1);
+    g_assert_true(share(m, "p2p-share", M0, 4));
+    g_assert_true(share(m, "p2p-share", P1, 4));
+
+    share(m, "p2p-unshare", M0, 2);
+    g_assert_false(share(m, "p2p-share", M0, 2));
+    g_assert_false(p0_reaches(m, M0, 2));
+    model_place_bar(&m->model, &m->devices[M0], 2, home(M0, 2));
+    g_assert_true(share(m, "p2p-share", M0, 2));
+    g_assert_true(p0_reaches(m, M0, 2));
+    g_assert_cmpuint(count_messages(path, "only P2P"), ==, 2);
+    machine_free(m);
+    g_assert_cmpint(unlink(path), ==, 0);
 }
 
 /* Exit status of a QEMU that is told to quit at once. */
@@ -944,6 +995,7 @@ int main(int argc, char **argv)
         qtest_add_data_func(path, &refusals[i], test_refusal);
     }
     qtest_add_func("p2p/fault/room", test_room);
+    qtest_add_func("p2p/fault/require/other-window", test_other_window);
     qtest_add_func("p2p/fault/stuck", test_stuck);
     qtest_add_func("p2p/fault/stuck-log", test_stuck_log);
     qtest_add_func("p2p/fault/require/start", test_start);
