@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <malloc.h>
 #include "block/aio.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
@@ -490,6 +491,26 @@ static char *p2p_injector_get_state(Object *obj, Error **errp)
     return g_string_free(text, FALSE);
 }
 
+/*
+ * "heap": bytes that are allocated, without what RCU was yet to free, which the
+ * getter waits for; 0 if the C library does not tell.
+ */
+static void p2p_injector_get_heap(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    uint64_t bytes = 0;
+#ifdef __GLIBC__
+    struct mallinfo2 info;
+
+    drain_call_rcu();
+    info = mallinfo2();
+    bytes = info.uordblks + info.hblkhd;
+#else
+    drain_call_rcu();
+#endif
+    visit_type_uint64(v, name, &bytes, errp);
+}
+
 static void p2p_injector_realize(DeviceState *dev, Error **errp)
 {
     if (p2p_injector) {
@@ -534,6 +555,8 @@ static void p2p_injector_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
                               p2p_injector_get_fail_at,
                               p2p_injector_set_fail_at, NULL, NULL);
     object_class_property_add_str(oc, "state", p2p_injector_get_state, NULL);
+    object_class_property_add(oc, "heap", "uint64", p2p_injector_get_heap,
+                              NULL, NULL, NULL);
 }
 
 static const TypeInfo p2p_fake_types[] = {
