@@ -97,7 +97,7 @@ int64_t p2p_update(void)
     } while (again);
     busy = false;
 
-    if (!p2p_dirty) {
+    if (!p2p_dirty || p2p_iommu_is_waiting()) {
         return out_of_reach;
     }
     p2p_dirty = false;

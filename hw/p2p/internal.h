@@ -128,6 +128,7 @@ struct P2PMember {
     P2PView *view;        /* its own; NULL: passthrough, shares another */
     GPtrArray *windows;   /* of P2PBarWindow, owned */
     uint8_t memory_bars;  /* p2p-share=auto: those that could be shared */
+    uint8_t unloaded_bars; /* not shared since a state was loaded */
     P2PCounts ended;      /* of its grants that are no more */
     bool waiting;         /* has a request that waits for the machine; atomic */
     Error *no_migration;  /* blockers; NULL: none */
@@ -560,8 +561,15 @@ char *p2p_grant_map_error(P2PMember *initiator, int err);
 /* Take out of the host's IOMMU what is not to be there any more. */
 void p2p_iommu_revoke(void);
 
-/* Put the windows in that are missing. */
+/* Put the windows in that are missing, unless they are to wait. */
 void p2p_iommu_install(void);
+
+/*
+ * Devices are being loaded: a BAR has its place before the device answers, so
+ * no window is put in, and no grant is looked at.
+ */
+void p2p_iommu_set_waiting(bool waiting);
+bool p2p_iommu_is_waiting(void);
 
 /* Take @window, whatever it is, out of all containers. */
 void p2p_iommu_revoke_window(P2PBarWindow *window);

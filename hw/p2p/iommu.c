@@ -533,9 +533,24 @@ static void p2p_install_missing(P2PGroup *group, P2PBarWindow *window)
     }
 }
 
+static bool p2p_waiting;
+
+void p2p_iommu_set_waiting(bool waiting)
+{
+    p2p_waiting = waiting;
+    p2p_changed();
+}
+
+bool p2p_iommu_is_waiting(void)
+{
+    return p2p_waiting;
+}
+
 void p2p_iommu_install(void)
 {
-    p2p_foreach_window(p2p_install_missing);
+    if (!p2p_waiting) {
+        p2p_foreach_window(p2p_install_missing);
+    }
 }
 
 /* --- Trial ------------------------------------------------------------- */

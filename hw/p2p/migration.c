@@ -38,6 +38,7 @@ typedef struct P2PSavedWindow {
 
 typedef struct P2PSavedMember {
     char *name;             /* as p2p_device_name() has it */
+    char *path;             /* slots on the way to it */
     bool initiate;
     int32_t n_windows;
     P2PSavedWindow *windows;    /* room for all that a member may have */
@@ -46,6 +47,7 @@ typedef struct P2PSavedMember {
 
 struct P2PSaved {
     P2PGroup *group;
+    bool loaded;                /* by the last stream */
     bool pending;               /* grants are still to be looked at */
     int32_t n_members;
     P2PSavedMember *members;    /* room for all of a group; or NULL */
@@ -55,6 +57,7 @@ static void p2p_saved_clear(P2PSaved *saved)
 {
     for (int i = 0; saved->members && i < P2P_MAX_INITIATORS; i++) {
         g_free(saved->members[i].name);
+        g_free(saved->members[i].path);
         g_free(saved->members[i].windows);
     }
     g_free(saved->members);
@@ -99,6 +102,7 @@ static void p2p_saved_fill(P2PSaved *saved)
         P2PSavedMember *m = &saved->members[saved->n_members++];
 
         m->name = g_strdup(p2p_device_name(member->dev));
+        m->path = qdev_get_dev_path(DEVICE(member->dev));
         m->initiate = member->dev->p2p.initiate;
         for (guint i = 0; i < member->windows->len; i++) {
             P2PBarWindow *window = g_ptr_array_index(member->windows, i);
@@ -204,6 +208,28 @@ static bool p2p_saved_check_windows(P2PSavedMember *m, Error **errp)
     return true;
 }
 
+/* @m is @member here, too. */
+static bool p2p_saved_check_member(P2PSavedMember *m, P2PMember *member,
+                                   Error **errp)
+{
+    g_autofree char *path = qdev_get_dev_path(DEVICE(member->dev));
+
+    if (!g_str_equal(m->path, path)) {
+        error_setg(errp, "%s is at %s here, and at %s where the state comes "
+                   "from; give each device the same id= and addr= on both "
+                   "sides", m->name, path, m->path);
+        return false;
+    }
+    if (m->initiate != member->dev->p2p.initiate) {
+        error_setg(errp, "%s has p2p-initiate=%s here, and %s where the "
+                   "state comes from; it must be the same on both sides",
+                   m->name, member->dev->p2p.initiate ? "on" : "off",
+                   m->initiate ? "on" : "off");
+        return false;
+    }
+    return p2p_saved_check_windows(m, errp);
+}
+
 /* Both sides have the same members, and each window could be one. */
 static bool p2p_saved_check(P2PSaved *saved, Error **errp)
 {
@@ -221,22 +247,16 @@ static bool p2p_saved_check(P2PSaved *saved, Error **errp)
             return false;
         }
         m->member = member;
-        if (m->initiate != member->dev->p2p.initiate) {
-            error_setg(errp, "%s has p2p-initiate=%s here, and %s where the "
-                       "state comes from; it must be the same on both sides",
-                       m->name, member->dev->p2p.initiate ? "on" : "off",
-                       m->initiate ? "on" : "off");
-            return false;
-        }
-        if (!p2p_saved_check_windows(m, errp)) {
+        if (!p2p_saved_check_member(m, member, errp)) {
             return false;
         }
     }
     P2P_FOREACH_MEMBER(member, saved->group) {
         if (!p2p_saved_find(saved, member)) {
             error_setg(errp, "%s belongs to the group here, and not where the "
-                       "state comes from; leave its p2p-group= out",
-                       p2p_device_name(member->dev));
+                       "state comes from; %s", p2p_device_name(member->dev),
+                       runstate_check(RUN_STATE_INMIGRATE)
+                       ? "leave its p2p-group= out" : "unplug it first");
             return false;
         }
     }
@@ -274,6 +294,7 @@ static bool p2p_saved_unshare(P2PSavedMember *m, Error **errp)
 
     for (guint i = 0; i < windows->len; ) {
         P2PBarWindow *window = g_ptr_array_index(windows, i);
+        uint8_t bar = BIT(window->bar);
 
         if (p2p_saved_has(m, window)) {
             i++;
@@ -285,6 +306,7 @@ static bool p2p_saved_unshare(P2PSavedMember *m, Error **errp)
                                  window->size, errp)) {
             return false;
         }
+        m->member->unloaded_bars |= bar;
     }
     return true;
 }
@@ -366,9 +388,9 @@ static bool p2p_saved_check_grants(P2PSaved *saved, bool final, Error **errp)
                            grant->reason ?: "not known");
                 return false;
             }
-            warn_report("p2p-group '%s': only P2P from %s to BAR %u of %s is "
-                        "unavailable here, as it was not where the state "
-                        "comes from; the devices work: %s",
+            warn_report("p2p-group '%s': only P2P from %s to BAR %u of %s, "
+                        "which worked where the state comes from, is "
+                        "unavailable here; the devices work: %s",
                         p2p_group_id(group), initiator->name, w->bar,
                         owner->name, grant->reason ?: "not known");
         }
@@ -384,6 +406,9 @@ static int p2p_saved_pre_load(void *opaque)
 
 static bool p2p_saved_apply(P2PSaved *saved, Error **errp)
 {
+    /* The devices come first in the stream. */
+    p2p_iommu_set_waiting(false);
+    p2p_update();
     if (!p2p_saved_check(saved, errp)) {
         return false;
     }
@@ -437,6 +462,7 @@ static bool p2p_saved_post_load(void *opaque, int version_id, Error **errp)
     ERRP_GUARD();
     bool ok = p2p_saved_apply_mixed(saved, errp);
 
+    saved->loaded = ok;
     trace_p2p_load(p2p_group_id(saved->group), saved->n_members, ok);
     if (!ok) {
         error_prepend(errp, "p2p-group '%s': ", p2p_group_id(saved->group));
@@ -522,6 +548,7 @@ static const VMStateDescription p2p_saved_member_vmsd = {
         VMSTATE_STRUCT_VARRAY_POINTER_INT32(windows, P2PSavedMember, n_windows,
                                             p2p_saved_window_vmsd,
                                             P2PSavedWindow),
+        VMSTATE_SINGLE(path, P2PSavedMember, 0, p2p_name_info, char *),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -542,8 +569,8 @@ P2P_VMSTATE_HOOKS(p2p_saved_pre_save, p2p_saved_post_load)
 
 static const VMStateDescription p2p_saved_vmsd = {
     .name = "p2p-group",
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,    /* with paths */
     P2P_VMSTATE_LAST,
     .needed = p2p_saved_needed,
     P2P_VMSTATE_PRE_SAVE(p2p_saved_pre_save),
@@ -562,15 +589,35 @@ static const VMStateDescription p2p_saved_vmsd = {
 
 /* --- Before and after a state is loaded -------------------------------- */
 
+/* A state has been loaded since the machine ran, or at least begun to be. */
+static bool p2p_load_begun;
+
 static int p2p_load_setup(QEMUFile *f, void *opaque, Error **errp)
 {
+    P2PGroup *group;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        group->saved->loaded = false;
+    }
+    p2p_load_begun = true;
     p2p_quiesce_set_loading(true);
+    p2p_iommu_set_waiting(true);
     return 0;
+}
+
+static void p2p_load_ended(void *opaque)
+{
+    p2p_update();
 }
 
 static int p2p_load_cleanup(void *opaque)
 {
     p2p_quiesce_set_loading(false);
+    if (p2p_iommu_is_waiting()) {
+        /* No group was in it. */
+        p2p_iommu_set_waiting(false);
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_load_ended, NULL);
+    }
     return 0;
 }
 
@@ -591,16 +638,33 @@ static void p2p_member_settle(P2PMember *member)
     }
 }
 
+/* Its members could reach more there, which nobody can refuse for them. */
+static void p2p_group_check_loaded(P2PGroup *group)
+{
+    if (p2p_load_begun && !group->saved->loaded &&
+        p2p_group_next(group, NULL)) {
+        warn_report("p2p-group '%s': the state that was loaded has no such "
+                    "group: its members are confined to it from now on, and "
+                    "lose what it does not grant; start QEMU with the group on "
+                    "both sides, or on neither", p2p_group_id(group));
+    }
+}
+
 /* Too late to say no: the machine stops again. */
 void p2p_migration_before_run(void)
 {
     P2PGroup *group;
 
     p2p_quiesce_set_loading(false);
+    if (p2p_iommu_is_waiting()) {
+        p2p_iommu_set_waiting(false);
+        p2p_update();
+    }
     QTAILQ_FOREACH(group, &p2p_groups, next) {
         Error *err = NULL;
         P2PMember *member;
 
+        p2p_group_check_loaded(group);
         P2P_FOREACH_MEMBER(member, group) {
             p2p_member_settle(member);
         }
@@ -615,6 +679,7 @@ void p2p_migration_before_run(void)
         }
         p2p_saved_clear(group->saved);
     }
+    p2p_load_begun = false;
 }
 
 static bool p2p_saved_register(P2PSaved *saved, Error **errp)

@@ -16,6 +16,7 @@
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "monitor/qdev.h"
+#include "system/runstate.h"
 #include "hw/p2p/internal.h"
 
 /* Bounds what one command may keep the main loop busy with. */
@@ -287,11 +288,23 @@ static P2PMember *p2p_find_member(const char *name, Error **errp)
 
 /* --- p2p-share, p2p-unshare -------------------------------------------- */
 
+/* The state would undo it. */
+static P2PMember *p2p_find_settled_member(const char *name, Error **errp)
+{
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        error_setg(errp, "The machine waits for a state, which says what is "
+                   "shared; use this command where the state comes from, or "
+                   "here when the migration is done");
+        return NULL;
+    }
+    return p2p_find_member(name, errp);
+}
+
 void qmp_p2p_share(const char *device, uint8_t bar, bool has_offset,
                    uint64_t offset, bool has_size, uint64_t size,
                    bool has_access, P2PAccess access, Error **errp)
 {
-    P2PMember *member = p2p_find_member(device, errp);
+    P2PMember *member = p2p_find_settled_member(device, errp);
 
     if (member) {
         p2p_windows_share(member, bar, has_offset ? offset : 0,
@@ -304,7 +317,7 @@ void qmp_p2p_unshare(const char *device, uint8_t bar, bool has_offset,
                      uint64_t offset, bool has_size, uint64_t size,
                      Error **errp)
 {
-    P2PMember *member = p2p_find_member(device, errp);
+    P2PMember *member = p2p_find_settled_member(device, errp);
 
     if (member) {
         p2p_windows_unshare(member, bar, has_offset ? offset : 0,

@@ -129,6 +129,7 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
     window->installs = g_array_new(false, true, sizeof(P2PInstall));
     window->traffic = g_atomic_rc_box_new0(P2PTraffic);
     g_ptr_array_add(member->windows, window);
+    member->unloaded_bars &= ~BIT(bar);
     trace_p2p_window_new(p2p_device_name(member->dev), bar, range.offset,
                          range.size, P2PAccess_str(access));
     return true;
@@ -424,6 +425,9 @@ const char *p2p_bar_why_unshared(P2PMember *member, int bar)
     if (p2p_mapping_unsteady(member)) {
         return "the device has neither MSI nor MSI-X; each INTx interrupt "
                "takes the mapping of its BARs away";
+    }
+    if (member->unloaded_bars & BIT(bar)) {
+        return "it was not shared where the state that was loaded comes from";
     }
     if (!g_str_equal(share, "auto")) {
         return "p2p-share does not name it, or p2p-unshare took it back";

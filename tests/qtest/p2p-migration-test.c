@@ -521,6 +521,25 @@ static void check_moved_windows(PeerMachine *m)
     g_assert_false(has_window(m, 4, 0, PEER_SIZE, "rw"));
 }
 
+/* What the state would undo is not done. */
+static void expect_refused_here(QTestState *qts, const char *command)
+{
+    g_autoptr(QDict) reply = qtest_qmp(qts, "{ 'execute': %s, 'arguments': "
+                                       "{ 'device': 't0', 'bar': 2 } }",
+                                       command);
+
+    g_assert_true(qdict_haskey(reply, "error"));
+    g_assert_nonnull(strstr(qdict_get_str(qdict_get_qdict(reply, "error"),
+                                          "desc"), "waits for a state"));
+}
+
+static void expect_info(PeerMachine *m, const char *words)
+{
+    g_autofree char *text = qtest_hmp(m->qts, "info p2p");
+
+    g_assert_nonnull(strstr(text, words));
+}
+
 static void test_windows(void)
 {
     P2PBusVec vec = { .len = PIECE };
@@ -534,6 +553,8 @@ static void test_windows(void)
     traffic_wait_all(&b.t, b.m);
     g_assert_true(has_shmem(b.m));
     g_assert_true(has_shmem(to));
+    expect_refused_here(to->qts, "p2p-share");
+    expect_refused_here(to->qts, "p2p-unshare");
     share_no_more(b.m, 2);
     share_no_more(b.m, 4);
     qtest_qmp_assert_success(b.m->qts, "{ 'execute': 'p2p-unshare', "
@@ -548,6 +569,7 @@ static void test_windows(void)
     peer_machine_move(b.m, to);
     peer_machine_end(b.m);
     check_moved_windows(to);
+    expect_info(to, "BAR 4 not shared: it was not shared where the state");
 
     vec.addr.bus = PEER_BAR2;
     g_assert_cmpint(drive_io(to->drive, DRIVE_READ, 0, &vec, 1), ==, 0);
@@ -799,6 +821,31 @@ static void test_snapshot(const void *opaque)
     bench_end(&b);
 }
 
+/* A member that came after the snapshot has no place in it. */
+static void test_snapshot_member(void)
+{
+    g_autofree char *disk = in_folder("disk");
+    g_autofree char *command = g_strdup_printf("%s create -q -f qcow2 %s 1M",
+                                               getenv("QTEST_QEMU_IMG"), disk);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *reply = NULL;
+    PeerMachine m;
+
+    g_spawn_command_line_sync(command, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    m.qts = qtest_initf("-machine pc -nodefaults -object p2p-group,id=g0 "
+                        "-device p2p-testdev,id=t0,addr=4,p2p-group=g0 "
+                        "-blockdev qcow2,node-name=d,file.driver=file,"
+                        "file.filename=%s", disk);
+    hmp(&m, "savevm s0");
+    qtest_qmp_device_add(m.qts, "p2p-testdev", "t1",
+                         "{ 'addr': '5', 'p2p-group': 'g0' }");
+    reply = qtest_hmp(m.qts, "loadvm s0");
+    g_assert_nonnull(strstr(reply, "t1 belongs to the group here"));
+    g_assert_nonnull(strstr(reply, "unplug it"));
+    qtest_quit(m.qts);
+}
+
 /* --- Streams that nobody should send ------------------------------------ */
 
 /* Where things are in the state of the group */
@@ -935,6 +982,33 @@ static char *iommu_table(QTestState *qts)
     return g_strdup(qdict_get_str(reply, "return"));
 }
 
+static void expect_no_failures(QTestState *qts)
+{
+    g_autoptr(QDict) window = p2p_monitor_window(qts, "f1", 2, 0);
+    QDict *grant = qobject_to(QDict,
+                              qlist_peek(qdict_get_qlist(window, "grants")));
+
+    g_assert_true(qdict_get_bool(grant, "installed"));
+    g_assert_cmpuint(p2p_monitor_uint(grant, "maps"), ==, 1);
+    g_assert_cmpuint(p2p_monitor_uint(grant, "failures"), ==, 0);
+}
+
+/* Who has another's name does not get another's grants. */
+static void expect_swapped_ids(const char *uri)
+{
+    static const char *const words[] = { "f0", "00:05.0 here", "00:04.0 where",
+                                         NULL };
+    PeerMachine to = { .qts = qtest_init(
+        "-machine q35 -nodefaults -object p2p-group,id=g0,policy=require "
+        "-device p2p-fake-passthrough,id=f1,addr=4,p2p-group=g0 "
+        "-device p2p-fake-passthrough,id=f0,addr=5,p2p-group=g0,"
+        "p2p-share=bar2 -incoming defer") };
+
+    migrate_from(&to, uri);
+    expect_failure(&to, words);
+    qtest_quit(to.qts);
+}
+
 /*
  * VFIO loads what the guest sees of a device before it switches on the decode
  * of the host's: what cannot be mapped until then is mapped after it.
@@ -964,7 +1038,47 @@ static void test_passthrough(void)
     expect_end(&to, "completed");
     after = iommu_table(to.qts);
     g_assert_cmpstr(after, ==, before);
+    expect_no_failures(to.qts);
     qtest_quit(to.qts);
+    expect_swapped_ids(uri);
+}
+
+/* --- A group on one side only -------------------------------------------- */
+
+#define NO_GROUP "-machine q35 -nodefaults -device p2p-testdev,id=t0,addr=4"
+
+/* Nobody can refuse it, and it is told once. */
+static void test_group_here(void)
+{
+    g_autofree char *file = in_folder("stream");
+    g_autofree char *log = in_folder("log");
+    g_autofree char *uri = g_strdup_printf("file:%s", file);
+    g_autofree char *text = NULL;
+    PeerMachine from = { .qts = qtest_init(NO_GROUP) }, to;
+    int standard_error = dup(STDERR_FILENO);
+    int fd = open(log, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+
+    migrate_to(&from, uri);
+    expect_end(&from, "completed");
+    qtest_quit(from.qts);
+
+    g_assert_cmpint(dup2(fd, STDERR_FILENO), >=, 0);
+    to.qts = qtest_init("-object p2p-group,id=g0 -object p2p-group,id=g1 "
+                        NO_GROUP ",p2p-group=g0 -incoming defer");
+    g_assert_cmpint(dup2(standard_error, STDERR_FILENO), >=, 0);
+    migrate_from(&to, uri);
+    expect_end(&to, "completed");
+    wait_running(to.qts);
+    stop(&to);
+    cont(&to);
+    qtest_quit(to.qts);
+    close(fd);
+    close(standard_error);
+
+    g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
+    g_assert_nonnull(strstr(text, "p2p-group 'g0': the state that was loaded "
+                                  "has no such group"));
+    g_assert_null(strstr(strstr(text, "no such group") + 1, "no such group"));
 }
 
 int main(int argc, char **argv)
@@ -978,7 +1092,7 @@ int main(int argc, char **argv)
         &drive_nvme,
     };
     static const char *const files[] = {
-        "cancelled", "socket", "stream", "waiting",
+        "cancelled", "disk", "log", "socket", "stream", "waiting",
     };
     g_autoptr(GError) error = NULL;
     int ret;
@@ -993,6 +1107,7 @@ int main(int argc, char **argv)
         qtest_add_data_func(path, movable[i], test_traffic);
     }
     qtest_add_func("p2p/migration/passthrough", test_passthrough);
+    qtest_add_func("p2p/migration/group-here", test_group_here);
     qtest_add_func("p2p/migration/queue", test_queue);
     qtest_add_func("p2p/migration/unfinished", test_unfinished);
     qtest_add_func("p2p/migration/unfinished-snapshot",
@@ -1005,6 +1120,7 @@ int main(int argc, char **argv)
         qtest_add_data_func(path, &unlike[i], test_unlike);
     }
     qtest_add_func("p2p/migration/cancel", test_cancel);
+    qtest_add_func("p2p/migration/snapshot/member", test_snapshot_member);
     qtest_add_func("p2p/migration/forged", test_forged);
     qtest_add_data_func("p2p/migration/snapshot/virtio-blk",
                         &drive_virtio_blk, test_snapshot);
