@@ -47,6 +47,10 @@ char *p2p_grant_map_error(P2PMember *initiator, int err)
         return g_strdup_printf("the host could not map it: %s",
                                hint + strlen("; "));
     }
+    if (err == EMFILE && !*hint) {
+        hint = "; QEMU may open more files with ulimit -n, or a service's "
+               "LimitNOFILE=";
+    }
     return g_strdup_printf("the host could not map it: %s%s", strerror(err),
                            hint);
 }
@@ -98,9 +102,8 @@ static P2PObstacle p2p_grant_obstacle(P2PMember *initiator,
                            ? P2P_OBSTACLE_NONE : P2P_OBSTACLE_NO_MAPPING };
 }
 
-/* Why not; NULL: nothing is in the way. */
-static char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
-                                 P2PBarWindow *window)
+char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
+                          P2PBarWindow *window)
 {
     const char *name = p2p_device_name(window->owner->dev);
 

@@ -156,6 +156,20 @@ static int p2p_find_unconfined(Object *obj, void *opaque)
     return 0;
 }
 
+/* Not when it is set: the group has no name then. */
+static bool p2p_group_check_bounce_limit(P2PGroup *group, Error **errp)
+{
+    uint64_t limit = group->bounce_limit;
+
+    if (limit >= P2P_BOUNCE_LIMIT_MIN && limit <= P2P_BOUNCE_LIMIT_MAX &&
+        limit % MiB == 0) {
+        return true;
+    }
+    error_setg(errp, "p2p-group '%s': bounce-limit=%" PRIu64 ": it must be 1M "
+               "to 1G, a multiple of 1M", p2p_group_id(group), limit);
+    return false;
+}
+
 static void p2p_group_complete(UserCreatable *uc, Error **errp)
 {
     P2PGroup *group = P2P_GROUP(uc);
@@ -172,6 +186,9 @@ static void p2p_group_complete(UserCreatable *uc, Error **errp)
         return;
     }
 
+    if (!p2p_group_check_bounce_limit(group, errp)) {
+        return;
+    }
     if (!p2p_machine_done_notifier.node.le_prev) {
         qemu_add_machine_init_done_notifier(&p2p_machine_done_notifier);
     }
@@ -191,9 +208,21 @@ static void p2p_group_complete(UserCreatable *uc, Error **errp)
     group->listed = true;
 }
 
+/* Who refuses does not say because of whom. */
 static bool p2p_group_can_be_deleted(UserCreatable *uc)
 {
-    return !p2p_group_next(P2P_GROUP(uc), NULL);
+    P2PGroup *group = P2P_GROUP(uc);
+    g_autoptr(GString) names = g_string_new("");
+    P2PMember *member;
+
+    P2P_FOREACH_MEMBER(member, group) {
+        g_string_append_printf(names, " %s", p2p_device_name(member->dev));
+    }
+    if (names->len) {
+        error_report("p2p-group '%s' has members, unplug them first:%s",
+                     p2p_group_id(group), names->str);
+    }
+    return !names->len;
 }
 
 static int p2p_group_get_policy(Object *obj, Error **errp)
@@ -251,10 +280,6 @@ static void p2p_group_set_bounce_limit(Object *obj, Visitor *v,
     if (group->bounce) {
         error_setg(errp, "p2p-group '%s': bounce-limit cannot change once the "
                    "group exists", p2p_group_id(group));
-    } else if (limit < P2P_BOUNCE_LIMIT_MIN || limit > P2P_BOUNCE_LIMIT_MAX ||
-               limit % MiB) {
-        error_setg(errp, "bounce-limit=%" PRIu64 ": it must be 1M to 1G, a "
-                   "multiple of 1M", limit);
     } else {
         group->bounce_limit = limit;
     }

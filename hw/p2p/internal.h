@@ -553,6 +553,10 @@ void p2p_window_grants_end(P2PBarWindow *window, const char *why);
 /* @member leaves: tell what ends with it, forget what concerns it. */
 void p2p_grants_end(P2PMember *member);
 
+/* What is in the way, in words, with the way out; NULL: nothing. */
+char *p2p_obstacle_reason(P2PObstacle obstacle, P2PMember *initiator,
+                          P2PBarWindow *window);
+
 /* A failed map call in words, with the way out. */
 char *p2p_grant_map_error(P2PMember *initiator, int err);
 

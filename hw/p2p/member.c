@@ -38,9 +38,10 @@ static void p2p_prop_group_set(Object *obj, Visitor *v, const char *name,
     /* Not a way to say "none": who gives an empty name expects a group. */
     new = *path ? object_resolve_path_type(path, TYPE_P2P_GROUP, NULL) : NULL;
     if (!new) {
-        error_setg(errp, "p2p-group=%s: there is no p2p-group object of that "
-                   "name; create it before the device: -object p2p-group,"
-                   "id=NAME", path);
+        error_setg(errp, "%s: p2p-group=%s: there is no p2p-group object of "
+                   "that name; create it before the device: -object p2p-group,"
+                   "id=NAME, or object-add in a machine that runs",
+                   p2p_device_name(PCI_DEVICE(obj)), path);
         return;
     }
     object_ref(new);
@@ -460,7 +461,8 @@ static char *p2p_grant_try(P2PMember *initiator, P2PBarWindow *window)
         return NULL;
     }
     if (ret == -ENXIO) {
-        return g_strdup("VFIO does not map memory of this kind");
+        return p2p_obstacle_reason(
+            (P2PObstacle) { P2P_OBSTACLE_NO_CONTAINER }, initiator, window);
     }
     return p2p_grant_map_error(initiator, -ret);
 }
@@ -475,6 +477,10 @@ static char *p2p_required_obstacle(P2PMember *initiator, P2PBarWindow *window)
     if (!initiator->passthrough) {
         return window->state == P2P_WINDOW_STATE_MAPPED
                ? g_strdup(grant->reason) : NULL;
+    }
+    if (window->backing == P2P_BACKING_IO) {
+        return p2p_obstacle_reason(
+            (P2PObstacle) { P2P_OBSTACLE_NO_CPU_MAPPING }, initiator, window);
     }
     if (!p2p_iommu_has_room(initiator, size, &limit)) {
         return g_strdup_printf("it has 0x%" PRIx64 " bytes, and the host's "

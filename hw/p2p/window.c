@@ -190,6 +190,8 @@ static bool p2p_share_auto(P2PMember *member, Error **errp)
 
 /* One item of p2p-share, taken apart: barN[:ro|rw][@OFFSET-END] */
 typedef struct P2PShareItem {
+    const char *text;   /* for messages: who asks, and for what */
+    bool by_command;    /* p2p-share with offset and size, not the property */
     int bar;
     P2PAccess access;
     bool has_range;
@@ -225,10 +227,12 @@ static bool p2p_share_parse(const char *text, P2PShareItem *item)
     return !*p;
 }
 
-static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
+static bool p2p_share_check_bar(P2PMember *member, const P2PShareItem *item,
                                 Error **errp)
 {
     const char *name = p2p_device_name(member->dev);
+    const char *text = item->text;
+    int bar = item->bar;
     PCIIORegion *r;
 
     if (bar >= PCI_ROM_SLOT || !member->dev->io_regions[bar].size) {
@@ -240,19 +244,19 @@ static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
                 g_string_append_printf(bars, " bar%d", i);
             }
         }
-        error_setg(errp, "%s: p2p-share=%s: the device has no BAR %d; its "
+        error_setg(errp, "%s: %s: the device has no BAR %d; its "
                    "memory BARs are:%s", name, text, bar,
                    bars->len ? bars->str : " none");
         return false;
     }
     r = &member->dev->io_regions[bar];
     if (r->type & PCI_BASE_ADDRESS_SPACE_IO) {
-        error_setg(errp, "%s: p2p-share=%s: BAR %d is an I/O port BAR, only "
+        error_setg(errp, "%s: %s: BAR %d is an I/O port BAR, only "
                    "memory can be a peer-to-peer target", name, text, bar);
         return false;
     }
     if (r->size < qemu_real_host_page_size()) {
-        error_setg(errp, "%s: p2p-share=%s: BAR %d has %" PRIu64 " bytes, "
+        error_setg(errp, "%s: %s: BAR %d has %" PRIu64 " bytes, "
                    "less than a page of %" PRIu64 ", which is the least that "
                    "an IOMMU can grant", name, text, bar, (uint64_t)r->size,
                    (uint64_t)qemu_real_host_page_size());
@@ -260,13 +264,13 @@ static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
     }
     if (member->passthrough &&
         p2p_passthrough_mapping_suspended(member->dev, bar)) {
-        error_setg(errp, "%s: p2p-share=%s: BAR %d is not mapped while the "
+        error_setg(errp, "%s: %s: BAR %d is not mapped while the "
                    "device uses INTx; try again when the guest's driver uses "
                    "MSI or MSI-X", name, text, bar);
         return false;
     }
     if (p2p_mapping_unsteady(member)) {
-        error_setg(errp, "%s: p2p-share=%s: the device has neither MSI nor "
+        error_setg(errp, "%s: %s: the device has neither MSI nor "
                    "MSI-X; each INTx interrupt takes the mapping of BAR %d "
                    "away; use p2p-share=none, the device can still reach "
                    "others", name, text, bar);
@@ -275,27 +279,34 @@ static bool p2p_share_check_bar(P2PMember *member, const char *text, int bar,
     return true;
 }
 
-static bool p2p_share_check_range(P2PMember *member, const char *text,
-                                  const P2PShareItem *item, Error **errp)
+static bool p2p_share_check_range(P2PMember *member, const P2PShareItem *item,
+                                  Error **errp)
 {
     const char *name = p2p_device_name(member->dev);
+    const char *text = item->text;
     uint64_t page = qemu_real_host_page_size();
     uint64_t size = member->dev->io_regions[item->bar].size;
 
     if (item->start >= item->end || item->end > size) {
-        error_setg(errp, "%s: p2p-share=%s: range is empty or ends beyond "
-                   "BAR %d, which has 0x%" PRIx64 " bytes; the number behind "
-                   "the '-' is the first byte behind the range", name, text,
-                   item->bar, size);
+        error_setg(errp, "%s: %s: range is empty or ends beyond BAR %d, which "
+                   "has 0x%" PRIx64 " bytes; %s", name, text, item->bar, size,
+                   item->by_command
+                   ? "offset and size together must not be more"
+                   : "the number behind the '-' is the first byte behind the "
+                     "range");
         return false;
     }
     if (!QEMU_IS_ALIGNED(item->start, page) ||
         !QEMU_IS_ALIGNED(item->end, page)) {
-        error_setg(errp, "%s: p2p-share=%s: range is not aligned to the page "
-                   "size of %" PRIu64 "; the next aligned range is 0x%" PRIx64
-                   "-0x%" PRIx64, name, text, page,
-                   QEMU_ALIGN_DOWN(item->start, page),
-                   QEMU_ALIGN_UP(item->end, page));
+        uint64_t start = QEMU_ALIGN_DOWN(item->start, page);
+        uint64_t end = QEMU_ALIGN_UP(item->end, page);
+        g_autofree char *next = item->by_command
+            ? g_strdup_printf("one has offset 0x%" PRIx64 ", size 0x%" PRIx64,
+                              start, end - start)
+            : g_strdup_printf("range is 0x%" PRIx64 "-0x%" PRIx64, start, end);
+
+        error_setg(errp, "%s: %s: range is not aligned to the page size of %"
+                   PRIu64 "; the next aligned %s", name, text, page, next);
         return false;
     }
     for (guint i = 0; i < member->windows->len; i++) {
@@ -304,7 +315,7 @@ static bool p2p_share_check_range(P2PMember *member, const char *text,
         if (w->bar == item->bar &&
             ranges_overlap(w->offset, w->size, item->start,
                            item->end - item->start)) {
-            error_setg(errp, "%s: p2p-share=%s: range overlaps another one "
+            error_setg(errp, "%s: %s: range overlaps another one "
                        "of BAR %d: 0x%" PRIx64 "-0x%" PRIx64, name, text,
                        item->bar, w->offset, w->offset + w->size);
             return false;
@@ -319,20 +330,20 @@ static bool p2p_share_check_range(P2PMember *member, const char *text,
  * that have none (an MSI-X table, say) are left out, but not if the user
  * named the range.
  */
-static bool p2p_share_item(P2PMember *member, const char *text,
-                           P2PShareItem *item, Error **errp)
+static bool p2p_share_item(P2PMember *member, P2PShareItem *item,
+                           Error **errp)
 {
     g_autoptr(GArray) ranges = NULL;
     uint64_t covered = 0;
 
-    if (!p2p_share_check_bar(member, text, item->bar, errp)) {
+    if (!p2p_share_check_bar(member, item, errp)) {
         return false;
     }
     if (!item->has_range) {
         item->end = QEMU_ALIGN_DOWN(member->dev->io_regions[item->bar].size,
                                     qemu_real_host_page_size());
     }
-    if (!p2p_share_check_range(member, text, item, errp)) {
+    if (!p2p_share_check_range(member, item, errp)) {
         return false;
     }
 
@@ -360,10 +371,12 @@ static bool p2p_share_item(P2PMember *member, const char *text,
         }
     }
     if (covered < (item->has_range ? item->end - item->start : 1)) {
-        error_setg(errp, "%s: p2p-share=%s: part of the range has no CPU "
+        error_setg(errp, "%s: %s: part of the range has no CPU "
                    "mapping (an MSI-X table, or registers that QEMU "
-                   "emulates); bar%d without a range shares all parts that "
-                   "can be", p2p_device_name(member->dev), text, item->bar);
+                   "emulates); BAR %d without %s: all parts that can be are "
+                   "shared", p2p_device_name(member->dev), item->text,
+                   item->bar, item->by_command ? "offset and size"
+                                               : "a range");
         return false;
     }
     return true;
@@ -381,6 +394,7 @@ bool p2p_windows_create(P2PMember *member, const char *share, Error **errp)
     }
     items = g_strsplit(*share ? share : "+", "+", -1);
     for (int i = 0; items[i]; i++) {
+        g_autofree char *text = NULL;
         P2PShareItem item;
 
         if (!p2p_share_parse(items[i], &item)) {
@@ -390,7 +404,9 @@ bool p2p_windows_create(P2PMember *member, const char *share, Error **errp)
                        p2p_device_name(member->dev), share, items[i]);
             return false;
         }
-        if (!p2p_share_item(member, items[i], &item, errp)) {
+        text = g_strdup_printf("p2p-share=%s", items[i]);
+        item.text = text;
+        if (!p2p_share_item(member, &item, errp)) {
             return false;
         }
     }
@@ -535,21 +551,32 @@ static void p2p_windows_set_trial(P2PMember *member, guint first, bool on)
     }
 }
 
+static char *p2p_share_command(uint8_t bar, uint64_t offset, uint64_t size)
+{
+    g_autofree char *end = size ? g_strdup_printf(", size 0x%" PRIx64, size)
+                                : g_strdup("");
+
+    return g_strdup_printf("p2p-share of BAR %u, offset 0x%" PRIx64 "%s", bar,
+                           offset, end);
+}
+
 bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
                        uint64_t size, P2PAccess access, Error **errp)
 {
     P2PShareItem item = p2p_share_range(bar, offset, size);
-    g_autofree char *text = g_strdup_printf("bar%u", bar);
+    g_autofree char *text = p2p_share_command(bar, offset, size);
     g_autoptr(GPtrArray) added = g_ptr_array_new();
     P2PGroup *group = member->group;
     guint before = member->windows->len;
     ERRP_GUARD();
 
+    item.text = text;
+    item.by_command = true;
     item.access = access;
     if (item.has_range && !size && bar < PCI_ROM_SLOT) {
         item.end = member->dev->io_regions[bar].size;
     }
-    if (p2p_share_item(member, text, &item, errp)) {
+    if (p2p_share_item(member, &item, errp)) {
         p2p_windows_set_trial(member, before, group->policy ==
                                               P2P_POLICY_REQUIRE);
         p2p_changed();

@@ -834,6 +834,21 @@ static bool p0_reaches(Machine *m, unsigned n, int bar)
     return window && state_grant(window, "p0")->installed;
 }
 
+/* @error: errno of the first call; 0: none fails */
+static void expect_refused(Machine *m, unsigned n, int bar, int error,
+                           const char *words)
+{
+    g_autoptr(QDict) reply = NULL;
+
+    arm(m, !!error, 1, error);
+    reply = qtest_qmp(m->qts, "{ 'execute': 'p2p-share', 'arguments': "
+                      "{ 'device': %s, 'bar': %d } }", ids[n], bar);
+    disarm(m);
+    g_assert_true(qdict_haskey(reply, "error"));
+    g_assert_nonnull(strstr(qdict_get_str(qdict_get_qdict(reply, "error"),
+                                          "desc"), words));
+}
+
 static void expect_unshare_stuck(Machine *m)
 {
     g_autoptr(QDict) reply = qtest_qmp(m->qts, "{ 'execute': 'p2p-unshare', "
@@ -936,6 +951,9 @@ static void test_other_window(void)
     model_place_bar(&m->model, &m->devices[M0], 2, home(M0, 2));
     g_assert_true(share(m, "p2p-share", M0, 2));
     g_assert_true(p0_reaches(m, M0, 2));
+    expect_refused(m, M0, 0, 0, "has no CPU mapping");
+    share(m, "p2p-unshare", M0, 4);
+    expect_refused(m, M0, 4, EMFILE, "LimitNOFILE");
     g_assert_cmpuint(count_messages(path, "only P2P"), ==, 2);
     machine_free(m);
     g_assert_cmpint(unlink(path), ==, 0);

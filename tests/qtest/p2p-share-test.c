@@ -9,7 +9,9 @@
 #include "qemu/osdep.h"
 #include "compat.h"
 #include "qemu/units.h"
+#include "qapi/error.h"
 #include "qobject/qdict.h"
+#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "guest-pci.h"
@@ -115,7 +117,8 @@ typedef struct Refusal {
 #define T0 "p2p-testdev,addr=4.0,id=t0,"
 
 static const Refusal refusals[] = {
-    { T0 "p2p-group=nope", { "p2p-group=nope", "no p2p-group object" },
+    { T0 "p2p-group=nope", { "t0: p2p-group=nope", "no p2p-group object",
+                             "object-add" },
       "-object p2p-group,id=NAME" },
     /* an unset variable of a script */
     { T0 "p2p-group=", { "p2p-group=: there is no p2p-group object" } },
@@ -160,7 +163,7 @@ static const Refusal refusals[] = {
       { "t0", "p2p-share=none", "no effect without p2p-group" } },
     { T0 "msix-hole=on,p2p-group=g0,p2p-share=bar2@0-0x3000",
       { "t0", "p2p-share=bar2@0-0x3000", "no CPU mapping" },
-      "bar2 without a range" },
+      "BAR 2 without a range" },
     { T0 "msix-hole=on,p2p-group=g0,p2p-share=bar2@0x1000-0x2000",
       { "t0", "p2p-share=bar2@0x1000-0x2000", "no CPU mapping" } },
 };
@@ -617,6 +620,7 @@ static void test_group(void)
                                  "-object p2p-group,id=g0,policy=require,"
                                  "bus-address=on " "-device " T0
                                  "p2p-group=g0");
+    g_autofree char *members = NULL;
     QDict *error;
 
     error = qtest_qmp_assert_failure_ref(qts, "{ 'execute': 'qom-set', "
@@ -634,6 +638,8 @@ static void test_group(void)
                 "'value': '' } }");
     qobject_unref(error);
     object_del_fails(qts, "g0");
+    members = qtest_hmp(qts, "object_del g0");
+    g_assert_nonnull(strstr(members, "unplug them first: t0"));
 
     unplug(qts, "t0", 4);
     qtest_qmp_assert_success(qts, "{ 'execute': 'qom-set', "
@@ -641,6 +647,65 @@ static void test_group(void)
         " 'value': 'auto' } }");
     object_del(qts, "g0");
     expect_no_group(qts);
+    qtest_quit(qts);
+}
+
+static void test_bounce_limit(void)
+{
+    static const char *const limits[] = { "0", "1M1", "512K", "2G", "1536K" };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
+        g_autofree char *args = g_strdup_printf(
+            "-machine pc -object p2p-group,id=g7,bounce-limit=%s", limits[i]);
+        g_autofree char *errors = NULL;
+
+        g_assert_cmpint(run_qemu(args, &errors), ==, 1);
+        g_assert_nonnull(strstr(errors, "bounce-limit"));
+        if (i != 1) { /* no number */
+            g_assert_nonnull(strstr(errors, "p2p-group 'g7': bounce-limit="));
+            g_assert_nonnull(strstr(errors, "1M to 1G"));
+        }
+    }
+}
+
+/* --- p2p-share --------------------------------------------------------- */
+
+typedef struct Command {
+    const char *range;
+    const char *words[4];   /* all of which the message has */
+} Command;
+
+/* In the words of who gave offset and size */
+static const Command commands[] = {
+    { "'bar': 3", { "t0: p2p-share of BAR 3, offset 0x0: ", "no BAR 3" } },
+    { "'bar': 2, 'offset': 4096, 'size': 1048576",
+      { "t0: p2p-share of BAR 2, offset 0x1000, size 0x100000: ",
+        "ends beyond BAR 2", "offset and size together" } },
+    { "'bar': 2, 'offset': 2048, 'size': 4096",
+      { "not aligned", "offset 0x0, size 0x2000" } },
+    { "'bar': 2, 'offset': 0, 'size': 12288",
+      { "no CPU mapping", "BAR 2 without offset and size" } },
+};
+
+static void test_command(void)
+{
+    QTestState *qts = qtest_init("-machine pc -m 16 -nodefaults " GROUP
+                                 "-device p2p-testdev,id=t0,addr=4.0,"
+                                 "p2p-group=g0,p2p-share=none,msix-hole=on");
+
+    for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
+        g_autofree char *command = g_strdup_printf("{ 'execute': 'p2p-share', "
+            "'arguments': { 'device': 't0', %s } }", commands[i].range);
+        g_autoptr(QDict) error = qtest_qmp_assert_failure_ref(qts, "%p",
+            qobject_from_json(command, &error_abort));
+        const char *text = qdict_get_str(error, "desc");
+
+        g_test_message("%s", text);
+        g_assert_null(strstr(text, "p2p-share="));
+        for (unsigned j = 0; commands[i].words[j]; j++) {
+            g_assert_nonnull(strstr(text, commands[i].words[j]));
+        }
+    }
     qtest_quit(qts);
 }
 
@@ -658,5 +723,7 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/share/viommu", test_viommu);
     qtest_add_func("p2p/share/viommu-at-run-time", test_viommu_at_run_time);
     qtest_add_func("p2p/share/group", test_group);
+    qtest_add_func("p2p/share/bounce-limit", test_bounce_limit);
+    qtest_add_func("p2p/share/command", test_command);
     return g_test_run();
 }
