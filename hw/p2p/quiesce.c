@@ -44,6 +44,13 @@
 /* Rounds in which no request ends before those that are left count as held. */
 #define P2P_IDLE_ROUNDS 3
 
+/*
+ * What a thread's loop has to be asked until it has been all the way round:
+ * the first call may come in a round that was already under way, and in each
+ * round the calls come before the handlers.
+ */
+#define P2P_IOTHREAD_ROUNDS 3
+
 /* Handlers that the main loop may owe from before the stop. */
 #define P2P_PENDING_MAX 1000
 
@@ -216,13 +223,14 @@ static int p2p_iothread_round(Object *obj, void *opaque)
 /*
  * What device models have put off until their thread's loop comes round, and
  * what they have been told to look at: a virtio device that finds a CPU's
- * notification when it stops would take requests out of its rings then. A
- * thread has been all the way round when it gets to the second call.
+ * notification when it stops would take requests out of its rings then.
  */
 static void p2p_run_pending(void)
 {
-    object_child_foreach(object_get_objects_root(), p2p_iothread_round, NULL);
-    object_child_foreach(object_get_objects_root(), p2p_iothread_round, NULL);
+    for (unsigned i = 0; i < P2P_IOTHREAD_ROUNDS; i++) {
+        object_child_foreach(object_get_objects_root(), p2p_iothread_round,
+                             NULL);
+    }
     for (unsigned i = 0; i < P2P_PENDING_MAX &&
                          aio_poll(qemu_get_aio_context(), false); i++) {
         /* nothing else to do */
