@@ -54,6 +54,7 @@ struct P2PHostBridge {
     const P2PFunction *stand_in;      /* NULL: cannot be identified */
     const struct KnownBridge *known;  /* NULL: not on the list */
     char *why_not;                    /* why stand_in is NULL */
+    bool unreadable;                  /* and that could not be found out */
 };
 
 void p2p_host_bridge_free(P2PHostBridge *bridge)
@@ -94,17 +95,18 @@ static const struct KnownBridge *find_known(uint16_t vendor, uint16_t device)
 
 /* The function that stands for the host bridge of @bus, or NULL. */
 static const P2PFunction *find_stand_in(P2PHost *host, const char *bus,
-                                        char **why)
+                                        bool *unreadable, char **why)
 {
     const P2PFunction *first = p2p_host_first_on_bus(host, bus, why);
 
+    *unreadable = true;
     if (!first) {
         return NULL;
     }
     if (!g_str_has_suffix(first->bdf, ":00.0") &&
         first->type != P2P_PORT_ROOT) {
-        *why = first->type == P2P_PORT_UNKNOWN
-               ? g_strdup(first->why_no_acs)
+        *unreadable = first->type == P2P_PORT_UNKNOWN;
+        *why = *unreadable ? g_strdup(first->why_no_acs)
                : g_strdup_printf("%s is not a root port", first->bdf);
         return NULL;
     }
@@ -121,7 +123,8 @@ static P2PHostBridge *read_bridge(P2PHost *host, const char *bus)
     P2PHostBridge *bridge = g_new0(P2PHostBridge, 1);
 
     bridge->root_bus = g_strdup(bus);
-    bridge->stand_in = find_stand_in(host, bus, &bridge->why_not);
+    bridge->stand_in = find_stand_in(host, bus, &bridge->unreadable,
+                                         &bridge->why_not);
     if (bridge->stand_in) {
         bridge->known = find_known(bridge->stand_in->vendor,
                                    bridge->stand_in->device);
@@ -147,7 +150,7 @@ static const P2PHostBridge *find_bridge(P2PHost *host,
 static P2PRouting bridge_routes(const P2PHostBridge *bridge, bool same)
 {
     if (!bridge->stand_in) {
-        return P2P_ROUTING_UNKNOWN;
+        return bridge->unreadable ? P2P_ROUTING_UNKNOWN : P2P_ROUTING_NO;
     }
     return bridge->known && (same || !bridge->known->same_host_bridge)
            ? P2P_ROUTING_YES : P2P_ROUTING_NO;
