@@ -4,9 +4,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
+#include "json.h"
 #include "qmp.h"
 
-/* Of what QMP commands return; json-glib's parser calls itself for each. */
+/* Of what QMP commands return */
 #define MAX_DEPTH 32
 
 /* Of an error message of QEMU that is shown. */
@@ -33,74 +34,16 @@ void tool_vm_address_clear(ToolVmAddress *address)
 
 /* --- Parsing ---------------------------------------------------------- */
 
-/* Whether brackets outside of strings are never more than MAX_DEPTH deep. */
-static bool is_shallow(const char *text, gsize size)
-{
-    unsigned depth = 0;
-    bool quoted = false;
-
-    for (gsize i = 0; i < size; i++) {
-        char c = text[i];
-
-        if (quoted && c == '\\') {
-            i++;
-        } else if (c == '"') {
-            quoted = !quoted;
-        } else if (!quoted && (c == '{' || c == '[')) {
-            if (++depth > MAX_DEPTH) {
-                return false;
-            }
-        } else if (!quoted && (c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
-    return true;
-}
-
-/*
- * json-glib takes comments and 'quotes', too, in which brackets would be
- * counted wrongly; no JSON has them outside of strings.
- */
-static bool is_plain(const char *text, gsize size)
-{
-    bool quoted = false;
-
-    for (gsize i = 0; i < size; i++) {
-        char c = text[i];
-
-        if (quoted && c == '\\') {
-            i++;
-        } else if (c == '"') {
-            quoted = !quoted;
-        } else if (!quoted && (c == '/' || c == '\'' || c == '#')) {
-            return false;
-        }
-    }
-    return !quoted;
-}
-
 JsonNode *tool_vm_parse(const char *text, gsize size, GError **error)
 {
-    g_autoptr(JsonParser) parser = json_parser_new();
     g_autoptr(GError) cause = NULL;
+    JsonNode *node = tool_json_parse(text, size, MAX_DEPTH, &cause);
 
-    if (!g_utf8_validate(text, size, NULL) || !is_plain(text, size)) {
+    if (!node) {
         g_set_error(error, TOOL_VM_ERROR, TOOL_VM_ERROR_PROTOCOL,
-                    "what it sends is not JSON");
-    } else if (!is_shallow(text, size)) {
-        g_set_error(error, TOOL_VM_ERROR, TOOL_VM_ERROR_PROTOCOL,
-                    "it sends JSON of more than %d levels", MAX_DEPTH);
-    } else if (!json_parser_load_from_data(parser, text, size, &cause)) {
-        g_set_error(error, TOOL_VM_ERROR, TOOL_VM_ERROR_PROTOCOL,
-                    "what it sends is not JSON (%s)", cause->message);
-    } else if (!json_parser_get_root(parser) ||
-               !JSON_NODE_HOLDS_OBJECT(json_parser_get_root(parser))) {
-        g_set_error(error, TOOL_VM_ERROR, TOOL_VM_ERROR_PROTOCOL,
-                    "it sends JSON that is not an object");
-    } else {
-        return json_parser_steal_root(parser);
+                    "what it sends is %s", cause->message);
     }
-    return NULL;
+    return node;
 }
 
 /* --- Opening ---------------------------------------------------------- */

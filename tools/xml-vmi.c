@@ -4,24 +4,31 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
+#include "json.h"
 #include "tool.h"
 #include "xml.h"
 
 #define NS P2P_DOMAIN_NAMESPACE
 
+/* Kubernetes' own records of who set which field repeat their nesting. */
+#define MAX_DEPTH 128
+
 /* The annotation's text, to be freed; NULL: without @error, there is none. */
 static char *find_annotation(const char *vmi, GError **error)
 {
-    g_autoptr(JsonParser) parser = json_parser_new();
+    g_autoptr(JsonNode) root = NULL;
+    g_autoptr(GError) cause = NULL;
     static const char *const path[] = { "metadata", "annotations",
                                         XML_VMI_ANNOTATION };
     JsonNode *node;
 
-    if (!json_parser_load_from_data(parser, vmi, -1, error)) {
-        g_prefix_error(error, "--vmi: ");
+    root = tool_json_parse(vmi, strlen(vmi), MAX_DEPTH, &cause);
+    if (!root) {
+        g_set_error(error, XML_ERROR, 0, "--vmi: this is %s; it takes the "
+                    "JSON of a VirtualMachineInstance", cause->message);
         return NULL;
     }
-    node = json_parser_get_root(parser);
+    node = root;
     for (size_t i = 0; i < G_N_ELEMENTS(path); i++) {
         if (!node || !JSON_NODE_HOLDS_OBJECT(node)) {
             return NULL;

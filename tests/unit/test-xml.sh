@@ -439,11 +439,23 @@ kubevirt_wrong() {
         status_is 2 sidecar --domain > "$dir/out" &&
         status_is 2 sidecar --version v1 > "$dir/out"
 }
+kubevirt_deep() {
+    for start in '[' '{"a":'; do
+        v=$(yes "$start" | head -n 20000 | tr -d '\n')
+        status_is 2 "$program" xml --vmi "$v" "$base" > "$dir/out" \
+            2> "$dir/text" && [ ! -s "$dir/out" ] &&
+            grep -F -e '--vmi: this is JSON of more than 128 levels' \
+                "$dir/text" || return 1
+    done
+    v=$(yes '[' | head -n 30 | tr -d '\n')5$(yes ']' | head -n 30 | tr -d '\n')
+    status_is 0 "$program" xml --vmi "{\"a\": $v}" "$base"
+}
 test_that 'KubeVirt: groups of the domain' kubevirt_domain
 test_that 'KubeVirt: groups of the annotation' kubevirt_annotation
 test_that "KubeVirt: the annotation instead of the domain's" kubevirt_instead
 test_that 'KubeVirt: no groups' kubevirt_none
 test_that 'KubeVirt: what is wrong is refused' kubevirt_wrong
+test_that 'KubeVirt: JSON that is too deep is refused' kubevirt_deep
 
 echo "1..$count"
 exit $failed
