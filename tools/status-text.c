@@ -11,22 +11,10 @@
 
 /* --- Words ------------------------------------------------------------ */
 
-/* Somebody else's text, which must not move a terminal's cursor. */
-static void add_safe(GString *out, const char *text)
-{
-    for (; *text; text = g_utf8_next_char(text)) {
-        gunichar c = g_utf8_get_char(text);
-
-        g_string_append_unichar(out, g_unichar_iscntrl(c) ||
-                                g_unichar_type(c) == G_UNICODE_FORMAT
-                                ? '?' : c);
-    }
-}
-
-/* As add_safe(), with blanks up to @width characters. */
+/* As tool_add_safe(), with blanks up to @width characters. */
 static void add_column(GString *out, const char *text, glong width)
 {
-    add_safe(out, text);
+    tool_add_safe(out, text);
     for (glong n = g_utf8_strlen(text, -1); n < width; n++) {
         g_string_append_c(out, ' ');
     }
@@ -86,10 +74,10 @@ static void add_members(GString *out, JsonArray *members)
         g_string_append(out, "  ");
         add_column(out, host_bdf(member), hosts);
         g_string_append(out, "  ");
-        add_safe(out, status_string(member, "kind"));
+        tool_add_safe(out, status_string(member, "kind"));
         if (*back_end) {
             g_string_append(out, ", ");
-            add_safe(out, back_end);
+            tool_add_safe(out, back_end);
         }
         if (!status_bool(member, "initiate")) {
             g_string_append(out, ", target only");
@@ -197,13 +185,13 @@ static void add_matrix(GString *out, JsonArray *members)
 
 static void add_who(GString *out, const char *name, JsonObject *member)
 {
-    add_safe(out, name);
+    tool_add_safe(out, name);
     if (member) {
         g_string_append(out, " (guest ");
-        add_safe(out, status_string(member, "guest-bdf"));
+        tool_add_safe(out, status_string(member, "guest-bdf"));
         if (json_object_has_member(member, "host-bdf")) {
             g_string_append(out, ", host ");
-            add_safe(out, status_string(member, "host-bdf"));
+            tool_add_safe(out, status_string(member, "host-bdf"));
         }
         g_string_append_c(out, ')');
     }
@@ -216,7 +204,7 @@ static void add_reason(GString *out, const char *title, JsonObject *object,
 
     if (*text) {
         g_string_append_printf(out, "        %s: ", title);
-        add_safe(out, text);
+        tool_add_safe(out, text);
         g_string_append_c(out, '\n');
     }
 }
@@ -252,9 +240,9 @@ static void add_drive_path(GString *out, const char *title, JsonObject *drive,
     JsonObject *path = json_object_get_object_member(drive, name);
 
     g_string_append_printf(out, "; %s ", title);
-    add_safe(out, status_string(path, "data-path"));
+    tool_add_safe(out, status_string(path, "data-path"));
     g_string_append(out, " (");
-    add_safe(out, status_string(path, "reason"));
+    tool_add_safe(out, status_string(path, "reason"));
     g_string_append_c(out, ')');
 }
 
@@ -267,7 +255,7 @@ static void add_drives(GString *out, JsonObject *grant)
         JsonObject *drive = json_array_get_object_element(drives, i);
 
         g_string_append(out, "        drive ");
-        add_safe(out, status_string(drive, "drive"));
+        tool_add_safe(out, status_string(drive, "drive"));
         add_drive_path(out, "reads", drive, "read");
         add_drive_path(out, "writes", drive, "write");
         g_string_append_c(out, '\n');
@@ -283,10 +271,10 @@ static void add_grant(GString *out, JsonArray *members, JsonObject *grant)
     add_who(out, name, find_member(members, name));
     g_string_append(out, status_bool(grant, "installed")
                     ? ": installed, " : ": NOT INSTALLED, ");
-    add_safe(out, status_string(grant, "map-type"));
+    tool_add_safe(out, status_string(grant, "map-type"));
     if (*path) {
         g_string_append(out, ", path ");
-        add_safe(out, path);
+        tool_add_safe(out, path);
         g_string_append(out, status_bool(grant, "routed")
                         ? ", routed" : ", not known to be routed");
     }
@@ -306,9 +294,9 @@ static void add_window(GString *out, JsonArray *members, JsonObject *window)
     g_string_append_printf(out, "    BAR " DEC ", offset " HEX ", %s, ",
                            status_uint(window, "bar"),
                            status_uint(window, "offset"), size);
-    add_safe(out, status_string(window, "access"));
+    tool_add_safe(out, status_string(window, "access"));
     g_string_append(out, ", ");
-    add_safe(out, status_string(window, "state"));
+    tool_add_safe(out, status_string(window, "state"));
     if (json_object_has_member(window, "gpa")) {
         g_string_append_printf(out, " at " HEX, status_uint(window, "gpa"));
     }
@@ -323,7 +311,7 @@ static void add_window(GString *out, JsonArray *members, JsonObject *window)
             continue;
         }
         g_string_append(out, "      moved by drives, ");
-        add_safe(out, status_string(way, "data-path"));
+        tool_add_safe(out, status_string(way, "data-path"));
         g_string_append_printf(out, ": requests " DEC ", bytes " DEC "\n",
                                status_uint(way, "requests"),
                                status_uint(way, "bytes"));
@@ -354,7 +342,7 @@ static void add_target(GString *out, JsonArray *members, JsonObject *member)
 
         g_string_append_printf(out, "    BAR " DEC " is not shared: ",
                                status_uint(bar, "bar"));
-        add_safe(out, status_string(bar, "reason"));
+        tool_add_safe(out, status_string(bar, "reason"));
         g_string_append_c(out, '\n');
     }
 }
@@ -366,11 +354,11 @@ static void add_group(GString *out, const char *vm, JsonObject *group)
     JsonArray *members = json_object_get_array_member(group, "members");
 
     g_string_append(out, "Group ");
-    add_safe(out, status_string(group, "id"));
+    tool_add_safe(out, status_string(group, "id"));
     g_string_append(out, " of ");
-    add_safe(out, vm);
+    tool_add_safe(out, vm);
     g_string_append(out, ": policy ");
-    add_safe(out, status_string(group, "policy"));
+    tool_add_safe(out, status_string(group, "policy"));
     g_string_append_printf(out, ", bus addresses %s\n",
                            status_bool(group, "bus-address") ? "on" : "off");
     if (json_array_get_length(members) == 0) {

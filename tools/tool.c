@@ -37,17 +37,27 @@ bool tool_parse(const ToolCommand *command, const GOptionEntry *options,
     return true;
 }
 
+void tool_add_safe(GString *out, const char *text)
+{
+    while (*text) {
+        gunichar c = g_utf8_get_char_validated(text, -1);
+        bool valid = c != (gunichar)-1 && c != (gunichar)-2;
+
+        g_string_append_unichar(out, !valid || g_unichar_iscntrl(c) ||
+                                g_unichar_type(c) == G_UNICODE_FORMAT
+                                ? '?' : c);
+        text = valid ? g_utf8_next_char(text) : text + 1;
+    }
+}
+
 static void print_message(const char *kind, const char *format, va_list ap)
 {
     g_autofree char *text = g_strdup_vprintf(format, ap);
+    g_autoptr(GString) line = g_string_new(NULL);
 
-    for (char *c = text; *c; c++) {
-        if (g_ascii_iscntrl(*c) && *c != '\n') {
-            *c = '?';
-        }
-    }
+    tool_add_safe(line, text);
     fflush(stdout);
-    fprintf(stderr, "qemu-p2p: %s%s\n", kind, text);
+    fprintf(stderr, "qemu-p2p: %s%s\n", kind, line->str);
 }
 
 void tool_error(const char *format, ...)

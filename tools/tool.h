@@ -55,9 +55,9 @@ bool tool_parse(const ToolCommand *command, const GOptionEntry *options,
                 int *argc, char ***argv);
 
 /*
- * "qemu-p2p: ..." on standard error: what is wrong, with its name, and the way
- * out.  Control characters in the text, which may be somebody else's, are
- * shown as '?'.
+ * "qemu-p2p: ..." on standard error, one line: what is wrong, with its name,
+ * and the way out.  The text, which may be somebody else's, goes through
+ * tool_add_safe().
  */
 void G_GNUC_PRINTF(1, 2) tool_error(const char *format, ...);
 void G_GNUC_PRINTF(1, 2) tool_warn(const char *format, ...);
@@ -110,6 +110,13 @@ char *tool_size_str(uint64_t size);
 char *tool_link_str(P2PLink link);
 
 /* --- Output ------------------------------------------------------------------ */
+
+/*
+ * tool_add_safe: append somebody else's text to @out, with '?' for what would
+ * begin a line, move a terminal's cursor or hide other text: control and
+ * format characters, and bytes that are not UTF-8.
+ */
+void tool_add_safe(GString *out, const char *text);
 
 /* Whether colours are welcome on standard output. */
 bool tool_colours(void);

@@ -40,14 +40,16 @@ static void say_how_to_bind(const P2PFunction *f)
         ? g_strdup_printf("is in use by the driver %s", f->driver)
         : g_strdup("is bound to no driver");
 
-    tool_error("%s %s; it has to be bound to vfio-pci, which is left to you:\n"
-               "  modprobe vfio-pci\n"
-               "  echo vfio-pci > /sys/bus/pci/devices/%s/driver_override\n"
-               "%s"
-               "  echo %s > /sys/bus/pci/drivers_probe%s",
-               f->bdf, who, f->bdf, f->driver ? unbind : "", f->bdf,
-               f->driver ? "\nFirst make sure that nobody needs it: mounted "
-               "file systems, swap, network connections" : "");
+    tool_error("%s %s; it has to be bound to vfio-pci, which is left to you:",
+               f->bdf, who);
+    fprintf(stderr,
+            "  modprobe vfio-pci\n"
+            "  echo vfio-pci > /sys/bus/pci/devices/%s/driver_override\n"
+            "%s"
+            "  echo %s > /sys/bus/pci/drivers_probe\n%s",
+            f->bdf, f->driver ? unbind : "", f->bdf,
+            f->driver ? "First make sure that nobody needs it: mounted file "
+            "systems, swap, network connections\n" : "");
 }
 
 bool verify_check_bound(const P2PFunction *function)

@@ -326,6 +326,15 @@ no_file() {
 }
 test_that 'no file' no_file
 
+# Names of files are somebody else's, too, and may be any bytes.
+odd_name() {
+    name=$(printf 'a\nb\033[2J\302\233c\377d\303\244')
+    status_is 2 "$program" xml "$name" 2> "$dir/text" &&
+        printf 'qemu-p2p: a?b?[2J?c?d\303\244: No such file or directory\n' |
+        cmp - "$dir/text"
+}
+test_that 'a name of a file that would move the cursor' odd_name
+
 full() {
     status_is 2 "$program" xml "$base" > /dev/full 2> "$dir/text" &&
         grep -F 'standard output' "$dir/text"
