@@ -170,7 +170,8 @@ bool xml_attribute_is(const xmlNode *node, const char *name,
 int xml_attribute_number(const xmlNode *node, const char *name)
 {
     g_autofree char *text = xml_attribute(node, name);
-    bool hex = text && g_str_has_prefix(text, "0x");
+    bool hex = text && (g_str_has_prefix(text, "0x") ||
+                        g_str_has_prefix(text, "0X"));
     guint64 number;
 
     return text && g_ascii_string_to_unsigned(text + (hex ? 2 : 0),

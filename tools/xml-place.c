@@ -148,6 +148,37 @@ static int bus_of(const xmlNode *device)
            ? xml_attribute_number(address, "bus") : -1;
 }
 
+/* Whether @name of @node is a PCI bus, if it is there. */
+static bool check_bus(const xmlNode *node, const char *name, GError **error)
+{
+    g_autofree char *text = xml_attribute(node, name);
+    int number = xml_attribute_number(node, name);
+
+    if (text && (number < 0 || number > MAX_BUS)) {
+        xml_error(error, node, "%s='%.80s' is not a PCI bus; there are 0 to "
+                  "%d", name, text, MAX_BUS);
+        return false;
+    }
+    return true;
+}
+
+static bool check_buses(XmlDoc *doc, GError **error)
+{
+    for (xmlNode *n = xml_child(devices_of(doc), NULL, NULL); n;
+         n = xml_next(n, NULL, NULL)) {
+        const xmlNode *address = xml_child(n, NULL, "address");
+
+        if (is_pci_controller(n, NULL) && !check_bus(n, "index", error)) {
+            return false;
+        }
+        if (address && xml_attribute_is(address, "type", "pci") &&
+            !check_bus(address, "bus", error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Whether the machine is PCI Express: it has pcie-root, to which ports go. */
 static bool has_root_ports(XmlDoc *doc)
 {
@@ -168,7 +199,10 @@ static bool has_root_ports(XmlDoc *doc)
     return false;
 }
 
-/* Above all that are named: a number below may be what libvirt makes. */
+/*
+ * Above all that are named: a number below may be what libvirt makes.  To be
+ * called after check_buses().
+ */
 static int unused_bus(XmlDoc *doc)
 {
     int last = 0;
@@ -234,6 +268,9 @@ bool xml_place(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,
 {
     bool can = has_root_ports(doc);
 
+    if (!check_buses(doc, error)) {
+        return false;
+    }
     for (guint i = 0; i < metadata->members->len; i++) {
         XmlMember *member = metadata->members->pdata[i];
         int bus = bus_of(member->device);

@@ -64,7 +64,9 @@ char *xml_attribute(const xmlNode *node, const char *name);
 bool xml_attribute_is(const xmlNode *node, const char *name,
                       const char *value);
 
-/* The same, as a number (0x... is hexadecimal), or -1: none. */
+/*
+ * The same, as a number from 0 to INT_MAX (0x... is hexadecimal), or -1: none.
+ */
 int xml_attribute_number(const xmlNode *node, const char *name);
 
 /*
@@ -144,7 +146,8 @@ bool xml_find_devices(XmlDoc *doc, XmlMetadata *metadata, GError **error);
 
 /*
  * xml_place: give each member that has no PCI address a root port of its own,
- * where the machine has such.  xml_unplace: take such a port and the address
+ * where the machine has such.  False with @error set: no bus is left, or what
+ * the domain names is none.  xml_unplace: take such a port and the address
  * away from devices that are no longer members (@all: from all devices).
  */
 bool xml_place(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,

@@ -231,6 +231,19 @@ test_that 'a second <groups>' \
     edited '/<.p2p:groups>/s/.*/&<p2p:groups xmlns:p2p="https:\/\/qemu-p2p.org\/xmlns\/domain\/1.0"\/>/' \
     11 'one <groups>'
 test_that 'a hostdev of USB' edited "20,21s/type='pci'/type='usb'/" 20 "type 'usb'"
+for n in 2147483647 2147483648 4294967296 256 -1 x ''; do
+    test_that "a PCI controller of index '$n'" \
+        edited "s|<emulator>|<controller type='pci' index='$n' model='pcie-root-port'/>&|" \
+        19 "index='$n' is not a PCI bus; there are 0 to 255"
+done
+for n in 0x7fffffff 0x80000000 0x100; do
+    test_that "a PCI address on bus '$n'" \
+        edited "s|<emulator>|<interface type='user'><address type='pci' bus='$n'/></interface>&|" \
+        19 "bus='$n' is not a PCI bus; there are 0 to 255"
+done
+test_that 'no bus is left' \
+    edited "s|<emulator>|<controller type='pci' index='255' model='pcie-root-port'/>&|" \
+    20 'no PCI bus is left'
 test_that 'no domain' edited 's/domain\( type=.kvm.\)*>/pool\1>/' 1 'not a libvirt domain'
 
 cp "$xml/emulated.xml" "$dir/base2"
