@@ -203,10 +203,7 @@ static void move_down(xmlNode *node, xmlNs *ns)
     }
 }
 
-/*
- * libvirt keeps the first element of each namespace that is in <metadata>.
- */
-static xmlNode *wrap_groups(xmlNode *metadata, GPtrArray *changes)
+xmlNode *xml_wrap_groups(xmlNode *metadata)
 {
     xmlNode *group = xml_child(metadata, NS, "group");
     xmlNode *groups = xml_insert_before(group, group->ns, "groups");
@@ -224,7 +221,6 @@ static xmlNode *wrap_groups(xmlNode *metadata, GPtrArray *changes)
         xml_remove(group);
         group = next;
     }
-    xml_changed(changes, "the metadata's groups are not in <groups>");
     return groups;
 }
 
@@ -253,7 +249,11 @@ static xmlNode *find_groups(XmlDoc *doc, GPtrArray *changes, GError **error)
             return NULL;
         }
     }
-    return bare ? wrap_groups(metadata, changes) : node;
+    if (bare) {
+        xml_changed(changes, "the metadata's groups are not in <groups>");
+        return xml_wrap_groups(metadata);
+    }
+    return node;
 }
 
 /* --- Reading ------------------------------------------------------------- */

@@ -85,18 +85,20 @@ static void put_groups(XmlDoc *doc, xmlNode *groups)
     xmlNode *generated = remove_groups(metadata);
     xmlNode *place = xml_append(metadata, NULL, "groups");
     xmlNode *copy = xmlDocCopyNode(groups, doc, 1);
-    xmlNode *own = xml_child(copy, NS, "generated");
+    xmlNode *own;
 
     xmlReplaceNode(place, copy);
     xmlFreeNode(place);
+    if (xml_is(copy, NS, "group")) {
+        copy = xml_wrap_groups(metadata);
+    }
+    own = xml_child(copy, NS, "generated");
     if (own) {
         xml_remove(own);
     }
-    if (generated && xml_is(copy, NS, "groups")) {
+    if (generated) {
         xmlAddChild(copy, generated);
         xmlReconciliateNs(doc, copy);
-    } else if (generated) {
-        xmlFreeNode(generated);
     }
 }
 

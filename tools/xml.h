@@ -130,6 +130,13 @@ bool xml_is_member(const XmlMetadata *metadata, const char *alias);
 bool xml_metadata_check(xmlNode *node, GError **error);
 
 /*
+ * xml_wrap_groups: put the <group> elements of <metadata>, one or more, into
+ * one <groups>, which is returned: libvirt keeps the first element of each
+ * namespace only.
+ */
+xmlNode *xml_wrap_groups(xmlNode *metadata);
+
+/*
  * xml_vmi_metadata: put the groups of a KubeVirt VMI, if it has the annotation,
  * into the metadata of the domain, instead of those that are there.
  */

@@ -446,6 +446,19 @@ kubevirt_instead() {
         ! grep 'id=g0' "$dir/out" && ! grep -c '"ua-nvme0" port' "$dir/out" &&
         status_is 0 "$program" xml --check "$dir/out"
 }
+# A bare <group>, with and without a prefix: who has left has nothing any more.
+kubevirt_group() {
+    for q in '' p: q:; do
+        group="<${q}group xmlns${q:+:${q%:}}='https://qemu-p2p.org/xmlns/domain/1.0' name='k'><${q}member alias='ua-gpu0'/></${q}group>"
+        v="{\"metadata\":{\"annotations\":{\"qemu-p2p.org/groups\":\"$group\"}}}"
+        sidecar --vmi "$v" --domain "$(cat "$xml/two-hostdevs.golden")" \
+            > "$dir/out" &&
+            [ "$(grep -c pcie-root-port "$dir/out")" = 1 ] &&
+            [ "$(grep -c 'ua-nvme0' "$dir/out")" = 1 ] &&
+            ! grep 'id=g0' "$dir/out" &&
+            status_is 0 "$program" xml --check "$dir/out" || return 1
+    done
+}
 kubevirt_none() {
     sidecar --vmi '{}' --domain '<domain />' > "$dir/out" &&
         [ "$(cat "$dir/out")" = '<domain />' ]
@@ -475,6 +488,7 @@ kubevirt_deep() {
 test_that 'KubeVirt: groups of the domain' kubevirt_domain
 test_that 'KubeVirt: groups of the annotation' kubevirt_annotation
 test_that "KubeVirt: the annotation instead of the domain's" kubevirt_instead
+test_that 'KubeVirt: an annotation of one <group>' kubevirt_group
 test_that 'KubeVirt: no groups' kubevirt_none
 test_that 'KubeVirt: what is wrong is refused' kubevirt_wrong
 test_that 'KubeVirt: JSON that is too deep is refused' kubevirt_deep
