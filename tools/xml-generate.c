@@ -4,11 +4,15 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
+#include "json.h"
 #include "tool.h"
 #include "xml.h"
 
 #define NS P2P_DOMAIN_NAMESPACE
 #define QEMU XML_QEMU_NAMESPACE
+
+/* Of what -object takes */
+#define MAX_DEPTH 32
 
 /* --- Group objects ------------------------------------------------------- */
 
@@ -26,20 +30,57 @@ static void object_args_free(void *opaque)
     g_free(args);
 }
 
-/* "p2p-group,id=g0,policy=require" is "g0"; to be freed.  NULL: another. */
-static char *group_id(const char *text)
+/* qom-type and id of "p2p-group,id=g0,policy=require"; both to be freed. */
+static void read_keys(const char *text, char **type, char **id)
 {
     g_auto(GStrv) words = g_strsplit(text, ",", -1);
+    const char *last_type = NULL;
+    const char *last_id = NULL;
 
-    if (g_strcmp0(words[0], "p2p-group") != 0) {
-        return NULL;
-    }
-    for (unsigned i = 1; words[i]; i++) {
-        if (g_str_has_prefix(words[i], "id=")) {
-            return g_strdup(words[i] + 3);
+    for (unsigned i = 0; words[i]; i++) {
+        const char *value = strchr(words[i], '=');
+
+        if (!value && i == 0) {
+            last_type = words[i];
+        } else if (g_str_has_prefix(words[i], "qom-type=")) {
+            last_type = value + 1;
+        } else if (g_str_has_prefix(words[i], "id=")) {
+            last_id = value + 1;
         }
     }
-    return NULL;
+    *type = g_strdup(last_type);
+    *id = g_strdup(last_id);
+}
+
+static char *dup_string(JsonObject *object, const char *name)
+{
+    JsonNode *node = json_object_get_member(object, name);
+
+    return node && json_node_get_value_type(node) == G_TYPE_STRING
+           ? json_node_dup_string(node) : NULL;
+}
+
+/*
+ * The same of {"qom-type": "p2p-group", "id": "g0"}.  QEMU takes JSON that we
+ * do not, with 'quotes': false, if that may be of a group.
+ */
+static bool read_json(const xmlNode *arg, const char *text, char **type,
+                      char **id, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+    g_autoptr(JsonNode) node = tool_json_parse(text, strlen(text), MAX_DEPTH,
+                                               &cause);
+
+    if (node) {
+        *type = dup_string(json_node_get_object(node), "qom-type");
+        *id = dup_string(json_node_get_object(node), "id");
+    } else if (strstr(text, "p2p-group")) {
+        xml_error(error, arg, "-object %.80s: this is %s, so that its group "
+                  "cannot be told; write it as p2p-group,id=NAME", text,
+                  cause->message);
+        return false;
+    }
+    return true;
 }
 
 static bool is_ours(const XmlMetadata *metadata, const char *id)
@@ -59,36 +100,49 @@ static bool is_ours(const XmlMetadata *metadata, const char *id)
     return false;
 }
 
-static void find_object(const XmlMetadata *metadata, xmlNode *option,
-                        GPtrArray *found)
+static bool find_object(const XmlMetadata *metadata, xmlNode *option,
+                        GPtrArray *found, GError **error)
 {
     xmlNode *value = xml_next(option, QEMU, "arg");
     g_autofree char *text = xml_attribute(value, "value");
-    g_autofree char *id = text ? group_id(text) : NULL;
+    g_autofree char *type = NULL;
+    g_autofree char *id = NULL;
     ObjectArgs *args;
 
-    if ((xml_attribute_is(option, "value", "-object") ||
-         xml_attribute_is(option, "value", "--object")) &&
-        id && is_ours(metadata, id)) {
+    if (!text || (!xml_attribute_is(option, "value", "-object") &&
+                  !xml_attribute_is(option, "value", "--object"))) {
+        return true;
+    }
+    if (text[0] != '{') {
+        read_keys(text, &type, &id);
+    } else if (!read_json(value, text, &type, &id, error)) {
+        return false;
+    }
+    if (g_strcmp0(type, "p2p-group") == 0 && id && is_ours(metadata, id)) {
         args = g_new0(ObjectArgs, 1);
         *args = (ObjectArgs) { option, value, g_steal_pointer(&text) };
         g_ptr_array_add(found, args);
     }
+    return true;
 }
 
-static GPtrArray *find_objects(XmlDoc *doc, const XmlMetadata *metadata)
+static GPtrArray *find_objects(XmlDoc *doc, const XmlMetadata *metadata,
+                               GError **error)
 {
-    GPtrArray *found = g_ptr_array_new_with_free_func(object_args_free);
+    g_autoptr(GPtrArray) found =
+        g_ptr_array_new_with_free_func(object_args_free);
 
     for (xmlNode *line = xml_child(xmlDocGetRootElement(doc), QEMU,
                                    "commandline");
          line; line = xml_next(line, QEMU, "commandline")) {
         for (xmlNode *n = xml_child(line, QEMU, "arg"); n;
              n = xml_next(n, QEMU, "arg")) {
-            find_object(metadata, n, found);
+            if (!find_object(metadata, n, found, error)) {
+                return NULL;
+            }
         }
     }
-    return found;
+    return g_steal_pointer(&found);
 }
 
 static xmlNode *need_child(XmlDoc *doc, const char *name)
@@ -193,18 +247,21 @@ static void tell_objects(const GPtrArray *found, char **wanted,
     }
 }
 
-static void generate_objects(XmlDoc *doc, const XmlMetadata *metadata,
-                             GPtrArray *changes)
+static bool generate_objects(XmlDoc *doc, const XmlMetadata *metadata,
+                             GPtrArray *changes, GError **error)
 {
-    g_autoptr(GPtrArray) found = find_objects(doc, metadata);
+    g_autoptr(GPtrArray) found = find_objects(doc, metadata, error);
     g_auto(GStrv) wanted = g_new0(char *, metadata->groups->len + 1);
     const ObjectArgs *first;
 
+    if (!found) {
+        return false;
+    }
     for (guint i = 0; i < metadata->groups->len; i++) {
         wanted[i] = object_text(metadata->groups->pdata[i]);
     }
     if (same_objects(found, wanted)) {
-        return;
+        return true;
     }
     tell_objects(found, wanted, changes);
     first = found->len ? found->pdata[0] : NULL;
@@ -213,6 +270,7 @@ static void generate_objects(XmlDoc *doc, const XmlMetadata *metadata,
         add_arg(doc, first ? first->option : NULL, wanted[i]);
     }
     remove_objects(found);
+    return true;
 }
 
 /* --- Properties of members ----------------------------------------------- */
@@ -444,10 +502,10 @@ bool xml_generate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,
         return false;
     }
     xml_unplace(doc, metadata, false, changes);
-    if (!xml_place(doc, metadata, changes, error)) {
+    if (!xml_place(doc, metadata, changes, error) ||
+        !generate_objects(doc, metadata, changes, error)) {
         return false;
     }
-    generate_objects(doc, metadata, changes);
     drop_leavers(doc, metadata, false, changes);
     for (guint i = 0; i < metadata->members->len; i++) {
         generate_properties(doc, metadata->members->pdata[i], changes);
@@ -456,14 +514,19 @@ bool xml_generate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,
     return true;
 }
 
-void xml_ungenerate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes)
+bool xml_ungenerate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,
+                    GError **error)
 {
-    g_autoptr(GPtrArray) found = find_objects(doc, metadata);
+    g_autoptr(GPtrArray) found = find_objects(doc, metadata, error);
     xmlNode *parent = metadata->node->parent;
 
+    if (!found) {
+        return false;
+    }
     remove_objects(found);
     drop_leavers(doc, metadata, true, changes);
     xml_unplace(doc, metadata, true, changes);
     xml_remove(metadata->node);
     remove_if_empty(parent);
+    return true;
 }

@@ -110,9 +110,8 @@ static bool change(XmlDoc *doc, XmlMetadata *metadata,
                    GError **error)
 {
     if (options->remove) {
-        xml_ungenerate(doc, metadata, changes);
         xml_changed(changes, "the metadata are removed");
-        return true;
+        return xml_ungenerate(doc, metadata, changes, error);
     }
     return xml_generate(doc, metadata, changes, error);
 }
@@ -148,8 +147,8 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
     g_auto(XmlOptions) options = { 0 };
     const GOptionEntry entries[] = {
         { "check", 0, 0, G_OPTION_ARG_NONE, &options.check,
-          "Print nothing; exit status 1 if the domain is not up to date with "
-          "its metadata", NULL },
+          "Print no domain; exit status 1 if it is not up to date with its "
+          "metadata, and what differs on standard error", NULL },
         { "remove", 0, 0, G_OPTION_ARG_NONE, &options.remove,
           "Take out what was generated, and the metadata", NULL },
         { "pass-through", 0, 0, G_OPTION_ARG_NONE, &options.pass_through,

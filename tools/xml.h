@@ -172,8 +172,12 @@ void xml_unplace(XmlDoc *doc, XmlMetadata *metadata, bool all,
 bool xml_generate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,
                   GError **error);
 
-/* xml_ungenerate: take out what was generated, and the metadata. */
-void xml_ungenerate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes);
+/*
+ * xml_ungenerate: take out what was generated, and the metadata.  False with
+ * @error set: the document is as it was.
+ */
+bool xml_ungenerate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,
+                    GError **error);
 
 void G_GNUC_PRINTF(2, 3) xml_changed(GPtrArray *changes, const char *format,
                                      ...);

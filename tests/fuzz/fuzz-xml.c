@@ -42,7 +42,7 @@ static void check_remove(const GString *text)
     g_autoptr(XmlMetadata) metadata = xml_metadata_new(doc, changes, NULL);
     g_autoptr(XmlMetadata) none = NULL;
 
-    xml_ungenerate(doc, metadata, changes);
+    g_assert_true(xml_ungenerate(doc, metadata, changes, NULL));
     none = xml_metadata_new(doc, changes, NULL);
     g_assert_null(none->node);
 }

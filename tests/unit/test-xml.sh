@@ -134,6 +134,14 @@ mends() {       # SED-SCRIPT: of what was generated; comes back as it was
     status_is 1 "$program" xml --check "$dir/in" &&
         "$program" xml "$dir/in" | diff -u "$xml/two-hostdevs.golden" -
 }
+check_prints() {
+    "$program" xml --help | grep -A 1 -e --check | tr -s ' \n' ' ' |
+        grep -F 'what differs on standard error' &&
+        sed '/<p2p:group /s/require/auto/' "$xml/two-hostdevs.golden" |
+        status_is 1 "$program" xml --check > "$dir/out" 2> "$dir/text" &&
+        [ ! -s "$dir/out" ] && [ -s "$dir/text" ]
+}
+test_that '--check prints what it says it does' check_prints
 test_that 'another policy in the metadata' \
     drifts '/<p2p:group /s/require/auto/' 'lacks -object p2p-group,id=g0,policy=auto'
 test_that 'another policy on the command line' \
@@ -168,6 +176,30 @@ no_groups_left() {
         ! grep -e p2p-group -e pcie-root-port -e p2p:generated "$dir/out"
 }
 test_that 'without groups nothing generated is left' no_groups_left
+
+# -object in QEMU's other ways of writing; of g0 only, and not twice.
+other_object() {        # VALUE
+    sed "s|p2p-group,id=g0,policy=require|$1|" "$xml/two-hostdevs.golden" |
+        sed 's|value="\({.*}\)"/|value='"'\\1'"'/|' > "$dir/in"
+    grep -F "$1" "$dir/in" && status_is 1 "$program" xml --check "$dir/in" &&
+        "$program" xml "$dir/in" | diff -u "$xml/two-hostdevs.golden" - &&
+        "$program" xml --remove "$dir/in" > "$dir/out" &&
+        ! grep qom-type "$dir/out"
+}
+test_that 'a group object in JSON' \
+    other_object '{"qom-type": "p2p-group", "id": "g0", "policy": "require"}'
+test_that 'a group object with qom-type=' \
+    other_object 'id=g0,qom-type=p2p-group,policy=require'
+others_json() {
+    sed 's|<qemu:commandline>|&<qemu:arg value="-object"/><qemu:arg value='"'$1'"'/>|' \
+        "$xml/two-hostdevs.golden" > "$dir/in"
+    ! cmp -s "$xml/two-hostdevs.golden" "$dir/in" &&
+        "$program" xml "$dir/in" | cmp - "$dir/in"
+}
+for object in '{"qom-type":"p2p-group","id":"mine"}' '{"qom-type":7,"id":[]}' \
+    '{"qom-type":"rng-random","id":"g0"}' '{"qom-type":"p2p-group"}' '{'; do
+    test_that "an object of the user's: $object" others_json "$object"
+done
 
 # A port on which something else is now stays.
 port_in_use() {
@@ -244,6 +276,14 @@ done
 test_that 'no bus is left' \
     edited "s|<emulator>|<controller type='pci' index='255' model='pcie-root-port'/>&|" \
     20 'no PCI bus is left'
+odd_object() {
+    sed "s|p2p-group,id=g0.*|{'qom-type': 'p2p-group', 'id': 'g0'}\"/>|" \
+        "$xml/two-hostdevs.golden" > "$dir/in"
+    refused 44 'write it as p2p-group,id=NAME' &&
+        status_is 2 "$program" xml --remove "$dir/in" > "$dir/out" &&
+        [ ! -s "$dir/out" ]
+}
+test_that "a group object in JSON with 'quotes'" odd_object
 test_that 'no domain' edited 's/domain\( type=.kvm.\)*>/pool\1>/' 1 'not a libvirt domain'
 
 cp "$xml/emulated.xml" "$dir/base2"
