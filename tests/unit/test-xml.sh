@@ -430,8 +430,9 @@ fi
 
 # --- The hook of libvirt
 
+hooked=         # another program than the one under test
 hook() {        # STATUS FILE OPERATION SUB-OPERATION
-    status_is "$1" env QEMU_P2P="$program" sh "$scripts/libvirt-hook" vm1 \
+    status_is "$1" env QEMU_P2P="${hooked:-$program}" sh "$scripts/libvirt-hook" vm1 \
         "$3" "$4" - < "$2" > "$dir/out" 2> "$dir/text" && [ ! -s "$dir/out" ]
 }
 hook_refuses() {
@@ -454,6 +455,28 @@ hook_bad_metadata() {
     sed 's/ua-gpu0/gpu0/' "$base" > "$dir/in"
     hook 1 "$dir/in" prepare begin && grep -F 'virsh edit vm1' "$dir/text"
 }
+# The words are a shell's: whether it finds the program, and may run it.
+hook_no_program() {
+    : > "$dir/no-program"
+    chmod 644 "$dir/no-program"
+    echo '<domain><metadata/></domain>' > "$dir/in"
+    for p in "$dir/none/qemu-p2p" "$dir/no-program"; do
+        hooked=$p
+        hook 0 "$dir/in" prepare begin && [ ! -s "$dir/text" ] &&
+            hook 0 "$xml/two-hostdevs.golden" release end &&
+            hook 1 "$xml/two-hostdevs.golden" prepare begin &&
+            grep -F "domain vm1 cannot be checked: $p is missing" \
+                "$dir/text" && ! grep -F 'virsh edit' "$dir/text" || return 1
+    done
+    hooked=
+}
+hook_own_objects() {
+    sed '/<p2p:groups/,/<.p2p:groups>/d' "$xml/two-hostdevs.golden" > "$dir/in"
+    grep -F 'p2p-group,id=g0' "$dir/in" && hook 0 "$dir/in" prepare begin
+}
+test_that 'the hook without qemu-p2p refuses domains of ours only' \
+    hook_no_program
+test_that 'the hook lets groups go that have no metadata' hook_own_objects
 test_that 'the hook refuses a domain that has drifted' hook_refuses
 test_that 'the hook refuses nothing else' hook_lets_go
 test_that 'the hook lets domains without metadata go' hook_without_metadata
