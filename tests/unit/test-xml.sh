@@ -468,7 +468,6 @@ hook_no_program() {
             grep -F "domain vm1 cannot be checked: $p is missing" \
                 "$dir/text" && ! grep -F 'virsh edit' "$dir/text" || return 1
     done
-    hooked=
 }
 hook_own_objects() {
     sed '/<p2p:groups/,/<.p2p:groups>/d' "$xml/two-hostdevs.golden" > "$dir/in"
@@ -476,6 +475,7 @@ hook_own_objects() {
 }
 test_that 'the hook without qemu-p2p refuses domains of ours only' \
     hook_no_program
+hooked=
 test_that 'the hook lets groups go that have no metadata' hook_own_objects
 test_that 'the hook refuses a domain that has drifted' hook_refuses
 test_that 'the hook refuses nothing else' hook_lets_go
