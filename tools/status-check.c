@@ -48,6 +48,16 @@ static const Member grant[] = {
     { NULL },
 };
 
+static const Member stuck[] = {
+    { "target", .kind = STRING },
+    { "bar", .kind = INTEGER },
+    { "offset", .kind = INTEGER },
+    { "size", .kind = INTEGER },
+    { "gpa", .kind = INTEGER },
+    { "errno", .kind = INTEGER },
+    { NULL },
+};
+
 static const Member traffic[] = {
     { "data-path", .kind = STRING },
     { "requests", .kind = INTEGER },
@@ -94,6 +104,7 @@ static const Member group[] = {
     { "policy", .kind = STRING },
     { "bus-address", .kind = BOOLEAN },
     { "members", .kind = ARRAY, .inside = member },
+    { "stuck", .kind = ARRAY, .optional = true, .inside = stuck },
     { NULL },
 };
 
@@ -215,4 +226,17 @@ const char *status_member_name(JsonObject *object)
     const char *id = status_string(object, "id");
 
     return *id ? id : status_string(object, "qom-path");
+}
+
+JsonArray *status_stuck(JsonObject *group)
+{
+    static JsonArray *none;
+
+    if (json_object_has_member(group, "stuck")) {
+        return json_object_get_array_member(group, "stuck");
+    }
+    if (!none) {
+        none = json_array_new();
+    }
+    return none;
 }

@@ -349,6 +349,26 @@ static void add_target(GString *out, JsonArray *members, JsonObject *member)
 
 /* --- All -------------------------------------------------------------- */
 
+/* What initiators still reach, though no window is there any more. */
+static void add_stuck(GString *out, JsonObject *group)
+{
+    JsonArray *stuck = status_stuck(group);
+
+    for (guint i = 0; i < json_array_get_length(stuck); i++) {
+        JsonObject *one = json_array_get_object_element(stuck, i);
+        g_autofree char *size = tool_size_str(status_uint(one, "size"));
+
+        g_string_append_printf(out, "\n  STUCK in the IOMMU: BAR " DEC " of ",
+                               status_uint(one, "bar"));
+        tool_add_safe(out, status_string(one, "target"));
+        g_string_append_printf(out, ", offset " HEX ", %s, at " HEX ": %s; "
+                               "initiators may still reach it\n",
+                               status_uint(one, "offset"), size,
+                               status_uint(one, "gpa"),
+                               g_strerror(status_uint(one, "errno")));
+    }
+}
+
 static void add_group(GString *out, const char *vm, JsonObject *group)
 {
     JsonArray *members = json_object_get_array_member(group, "members");
@@ -363,13 +383,14 @@ static void add_group(GString *out, const char *vm, JsonObject *group)
                            status_bool(group, "bus-address") ? "on" : "off");
     if (json_array_get_length(members) == 0) {
         g_string_append(out, "  no members\n");
-        return;
+    } else {
+        add_members(out, members);
+        add_matrix(out, members);
     }
-    add_members(out, members);
-    add_matrix(out, members);
     for (guint i = 0; i < json_array_get_length(members); i++) {
         add_target(out, members, json_array_get_object_element(members, i));
     }
+    add_stuck(out, group);
 }
 
 char *status_text(const char *vm, JsonArray *groups)

@@ -34,6 +34,18 @@ static bool all_installed(JsonArray *array, const char *const *lists)
     return true;
 }
 
+static bool any_stuck(JsonArray *groups)
+{
+    for (guint i = 0; i < json_array_get_length(groups); i++) {
+        JsonObject *group = json_array_get_object_element(groups, i);
+
+        if (json_array_get_length(status_stuck(group)) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static ToolStatus judge(JsonArray *groups)
 {
     static const char *const lists[] = {
@@ -43,7 +55,8 @@ static ToolStatus judge(JsonArray *groups)
     if (json_array_get_length(groups) == 0) {
         return TOOL_NOTHING;
     }
-    return all_installed(groups, lists) ? TOOL_OK : TOOL_NO;
+    return all_installed(groups, lists) && !any_stuck(groups) ? TOOL_OK
+                                                              : TOOL_NO;
 }
 
 static char *describe(const Status *status, JsonNode *node)

@@ -23,6 +23,9 @@ const char *status_string(JsonObject *object, const char *name);
 guint64 status_uint(JsonObject *object, const char *name);
 bool status_bool(JsonObject *object, const char *name);
 
+/* What is stuck of a group; an array without elements, if nothing is. */
+JsonArray *status_stuck(JsonObject *group);
+
 /* Of a member: its id, or else its QOM path. */
 const char *status_member_name(JsonObject *member);
 

@@ -34,6 +34,10 @@ bool tool_parse(const ToolCommand *command, const GOptionEntry *options,
         return false;
     }
     g_set_prgname("qemu-p2p");
+    if (tool_sysroot && !*tool_sysroot) {
+        tool_error("--sysroot is empty; leave it out to read this host");
+        return false;
+    }
     return true;
 }
 

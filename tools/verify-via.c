@@ -278,6 +278,11 @@ ToolStatus verify_via(const ToolVmAddress *address, const char *initiator,
     if (!b) {
         return TOOL_CANNOT;
     }
+    if (a == b) {
+        tool_error("%s is both initiator and target: nothing would be "
+                   "peer-to-peer; name two devices", initiator);
+        return TOOL_CANNOT;
+    }
     if (builder) {
         json_builder_begin_object(builder);
         tool_json_bool(builder, "data-moved", false);

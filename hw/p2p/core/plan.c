@@ -283,8 +283,9 @@ static bool place_all(P2PPlan *plan, const GPtrArray *functions, char **why)
             }
         }
         if (parts->len > LAST_SLOT - FIRST_SLOT) {
-            *why = g_strdup_printf("%u host bridges are more than a guest can "
-                                   "have", parts->len);
+            *why = g_strdup_printf("the devices are below %u host bridges, a "
+                                   "guest has %d; give it devices of fewer",
+                                   parts->len, LAST_SLOT - FIRST_SLOT);
             return false;
         }
         if (!place_root_bus(plan, bridge, part, why)) {

@@ -77,7 +77,8 @@ static void add_acs_remedies(GPtrArray *remedies,
         add(remedies, g_strdup_printf(
             "boot the host with pci=config_acs=%s (Linux 6.11 or later): "
             "requests that %s had translated by ATS then take the direct "
-            "way, all others stay confined", direct, initiator->bdf));
+            "way, all others stay confined; Linux does not count that, so "
+            "verdicts stay as they are", direct, initiator->bdf));
     }
     add(remedies, g_strdup_printf(
         "boot the host with pci=disable_acs_redir=%s, or pci=config_acs=%s "
