@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <glib/gstdio.h>
+#include "hw/p2p/plan.h"
 #include "hw/p2p/topology.h"
 #include "machine.h"
 
@@ -328,6 +329,36 @@ static void check_pair(P2PHost *host, const P2PFunction *a,
     }
 }
 
+/* Whatever the functions are: a plan, or a reason. */
+static void check_plan(P2PHost *host, const GPtrArray *functions)
+{
+    static const uint64_t memories[] = { 1ull << 30, 1020ull << 30 };
+    g_autoptr(GPtrArray) devices = g_ptr_array_new();
+
+    for (guint i = 0; i < functions->len; i++) {
+        const P2PFunction *function = functions->pdata[i];
+
+        if (!function->bridge) {
+            g_ptr_array_add(devices, (void *)function);
+        }
+    }
+    for (size_t i = 0; devices->len && i < G_N_ELEMENTS(memories); i++) {
+        P2PPlanOptions options = { .memory = memories[i] };
+        g_autofree char *why = NULL;
+        g_autoptr(P2PPlan) plan = p2p_plan_new(host, devices, &options, &why);
+
+        if (!plan) {
+            check_text(why);
+            continue;
+        }
+        g_assert(plan->devices->len == devices->len);
+        g_assert(plan->physical_bits <= 52);
+        for (guint j = 0; j < plan->problems->len; j++) {
+            check_text(plan->problems->pdata[j]);
+        }
+    }
+}
+
 static void check_host(const char *root)
 {
     g_autoptr(P2PHost) host = p2p_host_new(root);
@@ -360,6 +391,7 @@ static void check_host(const char *root)
             check_pair(host, a, b);
         }
     }
+    check_plan(host, functions);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
