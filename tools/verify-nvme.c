@@ -710,31 +710,32 @@ bool verify_cmb_enable(VerifyDevice *device, unsigned bar, VerifyCmb *cmb,
         !refuse_persistent(device, cap, bar, error)) {
         return false;
     }
-    /* Before 1.4 there was no such register, and the CMB was always on. */
-    if (!CAP_CMBS(cap)) {
-        return true;
-    }
-    if (!set64(device, REG_CMBMSC, CMBMSC_CRE, error) ||
+    /*
+     * Since 1.4 CMBLOC and CMBSZ have to be enabled.  Before, CAP.CMBS and
+     * CMBMSC were reserved, and the CMB was always on.
+     */
+    cmb->controlled = CAP_CMBS(cap);
+    if ((cmb->controlled &&
+         !set64(device, REG_CMBMSC, CMBMSC_CRE, error)) ||
         !get32(device, REG_CMBLOC, &loc, error) ||
         !get32(device, REG_CMBSZ, &sz, error)) {
         return false;
     }
     unit = UINT64_C(4096) << 4 * MIN(CMBSZ_SZU(sz), 6);
-    *cmb = (VerifyCmb) {
-        .enabled = CMBSZ_SZ(sz) && CMBLOC_BIR(loc) == bar,
-        .bar = CMBLOC_BIR(loc),
-        .offset = CMBLOC_OFST(loc) * unit,
-        .size = CMBSZ_SZ(sz) * unit,
-    };
-    if (!cmb->enabled) {
-        return set64(device, REG_CMBMSC, 0, error);
+    cmb->enabled = CMBSZ_SZ(sz) && CMBLOC_BIR(loc) == bar;
+    cmb->bar = CMBLOC_BIR(loc);
+    cmb->offset = CMBLOC_OFST(loc) * unit;
+    cmb->size = CMBSZ_SZ(sz) * unit;
+    if (!cmb->controlled) {
+        return true;
     }
-    return claim_cmb(device, cmb, error);
+    return cmb->enabled ? claim_cmb(device, cmb, error)
+                        : set64(device, REG_CMBMSC, 0, error);
 }
 
 void verify_cmb_disable(VerifyDevice *device, VerifyCmb *cmb)
 {
-    if (cmb->enabled) {
+    if (cmb->enabled && cmb->controlled) {
         set64(device, REG_CMBMSC, 0, NULL);
     }
     *cmb = (VerifyCmb) { 0 };

@@ -3,7 +3,8 @@
  *
  * The commands that it is ever given are Identify, Create I/O Completion and
  * Submission Queue, and Read: nothing on its namespaces can change.
- * Each wait ends early with VERIFY_ERROR_STOPPED if verify_stop_wanted().
+ * Each wait ends early with VERIFY_ERROR_STOPPED if verify_stop_wanted(), but
+ * for verify_nvme_stop()'s.
  *
  * References are to the NVM Express Base Specification, revision 1.4.
  *
@@ -50,7 +51,9 @@ VerifyNvme *verify_nvme_start(VerifyDevice *device, void *ram, uint64_t iova,
 /*
  * verify_nvme_stop: stop it, end its being a bus master, and free @nvme.  It
  * reaches no memory any more when this returns, not even if it is stuck.
- * False, with @error set: it was.  NULL is fine.
+ * False, with @error set: it was.  NULL is fine.  No signal ends it early, as
+ * that would leave a controller in the middle of something; it may take as
+ * long as the controller asks for in CAP.TO, up to 128 seconds.
  */
 bool verify_nvme_stop(VerifyNvme *nvme, GError **error);
 
@@ -75,7 +78,8 @@ char *verify_nvme_status_str(unsigned status);
 
 /* The memory that a controller has in a BAR (controller memory buffer) */
 typedef struct VerifyCmb {
-    bool enabled;
+    bool enabled;               /* it answers in @bar */
+    bool controlled;            /* by CMBMSC: since NVMe 1.4 */
     unsigned bar;
     uint64_t offset, size;      /* bytes in the BAR */
 } VerifyCmb;
