@@ -63,4 +63,8 @@ struct VerifySession {
 void G_GNUC_PRINTF(3, 4) verify_error_errno(GError **error, const char *hint,
                                             const char *format, ...);
 
+/* Whether the kernel's answer, @size, is all of @mapping; else sets @error. */
+bool verify_check_unmapped(const VerifyMapping *mapping, uint64_t size,
+                           GError **error);
+
 #endif /* P2P_TOOL_VERIFY_BACKEND_H */

@@ -290,7 +290,7 @@ static bool unmap(VerifyMapping *mapping, GError **error)
                            device->function->bdf);
         return false;
     }
-    return true;
+    return verify_check_unmapped(mapping, request.length, error);
 }
 
 const VerifyBackendOps verify_iommufd = {

@@ -257,7 +257,7 @@ static bool unmap(VerifyMapping *mapping, GError **error)
                            mapping->device->function->bdf);
         return false;
     }
-    return true;
+    return verify_check_unmapped(mapping, request.size, error);
 }
 
 const VerifyBackendOps verify_type1 = {

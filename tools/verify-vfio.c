@@ -321,6 +321,20 @@ bool verify_map_bar(VerifyDevice *device, uint64_t iova, VerifyDevice *target,
     return true;
 }
 
+bool verify_check_unmapped(const VerifyMapping *mapping, uint64_t size,
+                           GError **error)
+{
+    if (size != mapping->size) {
+        g_set_error(error, VERIFY_ERROR, VERIFY_ERROR_FAILED,
+                    "%s: the kernel took %" G_GUINT64_FORMAT " bytes out of "
+                    "its IOMMU, not %" G_GUINT64_FORMAT ": what it reaches is "
+                    "not known", mapping->device->function->bdf, size,
+                    mapping->size);
+        return false;
+    }
+    return true;
+}
+
 bool verify_unmap(VerifyMapping *mapping, GError **error)
 {
     VerifyMapping gone = *mapping;
