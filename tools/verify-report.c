@@ -12,13 +12,20 @@ typedef struct Outcome {
 
 /* In the order of what is told when directions differ: the first that is so */
 enum {
-    REFUSED, LOST, NOT_RUN, LEAKED, NOT_RESTORED, INTACT,
+    REFUSED, LOST, NO_ANSWER, NOT_RUN, LEAKED, NOT_RESTORED, INTACT,
 };
 
 static const Outcome outcomes[] = {
     [REFUSED] = { TOOL_NO, "refused",
-                  "the platform is not known to route it; --force tries" },
-    [LOST] = { TOOL_NO, "lost", "do not use this pair" },
+                  "the root complex is not known to route it; --force "
+                  "tries" },
+    [LOST] = { TOOL_NO, "lost",
+               "on the path of a VM's requests, through the IOMMU and the "
+               "root complex;\n           do not use this pair in a VM" },
+    [NO_ANSWER] = { TOOL_NO, "no-answer",
+                    "the drive breaks down on the path of a VM's requests, "
+                    "through the IOMMU\n           and the root complex; do "
+                    "not use this pair in a VM" },
     [NOT_RUN] = { TOOL_CANNOT, "not-run", "nothing is known" },
     [LEAKED] = { TOOL_CANNOT, "inconclusive",
                  "data arrives that the IOMMU should have held back" },
@@ -27,9 +34,13 @@ static const Outcome outcomes[] = {
     [INTACT] = { TOOL_OK, "intact", "data arrives, byte by byte" },
 };
 
+/*
+ * What is tried, and what a VM needs, is the path through the IOMMU.  That a
+ * switch routes a shorter one says nothing about it.
+ */
 static bool refused(const VerifyReport *report, const VerifyDirection *d)
 {
-    return !report->forced && !tool_verdict_word(&d->verdict)->yes;
+    return !report->forced && !d->verdict.routed_by_root_complex;
 }
 
 static unsigned direction_outcome(const VerifyReport *report,
@@ -40,6 +51,9 @@ static unsigned direction_outcome(const VerifyReport *report,
     }
     if (d->result.lost) {
         return LOST;
+    }
+    if (d->result.no_answer) {
+        return NO_ANSWER;
     }
     if (!d->done) {
         return NOT_RUN;
@@ -101,6 +115,13 @@ static void print_lost(const VerifyReport *report, const VerifyDirection *d)
          "-iE 'dmar|amd-vi|iommu'");
 }
 
+static void print_no_answer(const VerifyResult *r)
+{
+    printf("Data       NO ANSWER from the drive in transfer %u of %u, though "
+           "it had just read the\n           same blocks into memory\n",
+           r->intact + 1, VERIFY_ROUNDS);
+}
+
 static void print_data(const VerifyReport *report, const VerifyDirection *d)
 {
     g_autofree char *size = tool_size_str(report->size);
@@ -119,14 +140,24 @@ static void print_data(const VerifyReport *report, const VerifyDirection *d)
     }
 }
 
+/* What the drive made of the control arm: a word for it */
+static const char *control_report(const VerifyResult *r)
+{
+    if (!r->control_answered) {
+        return "nothing";
+    }
+    return r->control_status ? "error" : "success";
+}
+
 static void print_control(const VerifyResult *r)
 {
     g_autofree char *status = verify_nvme_status_str(r->control_status);
+    bool failed = r->control_answered && r->control_status;
 
     if (r->control == VERIFY_CONTROL_HELD) {
         printf("Control    without the window in the IOMMU nothing arrived; "
-               "the drive said: %s\n",
-               r->control_answered ? status : "nothing");
+               "the drive reported %s%s%s\n", control_report(r),
+               failed ? ": " : "", failed ? status : "");
     } else {
         puts("Control    FAILED: without the window in the IOMMU data arrived "
              "all the same, so\n           that something else routes it; "
@@ -155,16 +186,18 @@ static void print_direction(const VerifyReport *report,
            window);
     printf("Verdict    %s (%s): %s\n", p2p_verdict_str(&d->verdict),
            p2p_path_class_str(d->verdict.path_class), d->reason);
+    if (!d->verdict.routed_by_root_complex) {
+        puts("           what verify tries, as a VM's requests, goes through "
+             "the IOMMU, and so through\n           the root complex, which "
+             "is not known to route it");
+    }
     if (refused(report, d)) {
         return;
     }
-    if (!d->verdict.routed_by_root_complex) {
-        puts("           what is tried here goes through the IOMMU, and so "
-             "through the root complex,\n           which is not known to "
-             "route it");
-    }
     if (d->result.lost || d->done) {
         print_data(report, d);
+    } else if (d->result.no_answer) {
+        print_no_answer(&d->result);
     }
     if (d->done && !d->result.lost) {
         print_control(&d->result);
@@ -231,8 +264,11 @@ static void json_control(JsonBuilder *builder, const VerifyResult *r)
     json_builder_set_member_name(builder, "control");
     json_builder_begin_object(builder);
     tool_json_string(builder, "result", words[r->control]);
-    if (r->control != VERIFY_CONTROL_NOT_RUN && r->control_answered) {
-        tool_json_int(builder, "nvme-status", r->control_status);
+    if (r->control != VERIFY_CONTROL_NOT_RUN) {
+        tool_json_string(builder, "drive-reported", control_report(r));
+        if (r->control_answered) {
+            tool_json_int(builder, "nvme-status", r->control_status);
+        }
     }
     json_builder_end_object(builder);
 }

@@ -176,28 +176,49 @@ static void take_bars(GArray *taken, const P2PFunction *function)
     }
 }
 
+static bool take_window(GArray *taken, const char *line)
+{
+    guint64 first, last, flags;
+
+    if (sscanf(line, "%" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER "x %"
+               G_GINT64_MODIFIER "x", &first, &last, &flags) != 3) {
+        return false;
+    }
+    if ((flags & 0x200) && last > first) {      /* IORESOURCE_MEM */
+        VerifyRange range = { first, last };
+
+        g_array_append_val(taken, range);
+    }
+    return true;
+}
+
 /* What a port passes down: its lines in "resource" that are memory. */
-static void take_windows(GArray *taken, const P2PFunction *port)
+static bool take_windows(GArray *taken, const P2PFunction *port,
+                         GError **error)
 {
     g_autofree char *path = g_strdup_printf(
         "/sys/bus/pci/devices/%s/resource", port->bdf);
     g_autofree char *text = NULL;
     g_auto(GStrv) lines = NULL;
-    guint64 first, last, flags;
+    unsigned i = 0;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        return;
+    if (!g_file_get_contents(path, &text, NULL, error)) {
+        g_prefix_error(error, "%s: its windows are not known, so no address "
+                       "is known to reach the IOMMU: ", port->bdf);
+        return false;
     }
-    lines = g_strsplit(text, "\n", 64);
-    for (unsigned i = 0; lines[i]; i++) {
-        if (sscanf(lines[i], "%" G_GINT64_MODIFIER "x %" G_GINT64_MODIFIER
-                   "x %" G_GINT64_MODIFIER "x", &first, &last, &flags) == 3 &&
-            (flags & 0x200) && last > first) {   /* IORESOURCE_MEM */
-            VerifyRange range = { first, last };
-
-            g_array_append_val(taken, range);
-        }
+    lines = g_strsplit(g_strchomp(text), "\n", -1);
+    while (lines[i] && take_window(taken, lines[i])) {
+        i++;
     }
+    if (!i || lines[i]) {
+        g_set_error(error, VERIFY_ERROR, VERIFY_ERROR_FAILED,
+                    "%s: its windows are not known, so no address is known to "
+                    "reach the IOMMU: %s holds something else", port->bdf,
+                    path);
+        return false;
+    }
+    return true;
 }
 
 /*
@@ -217,7 +238,9 @@ static bool choose_addresses(Run *run, GError **error)
     take_bars(taken, initiator);
     take_bars(taken, verify_device_function(plan->target));
     for (const P2PFunction *f = initiator->parent; f; f = f->parent) {
-        take_windows(taken, f);
+        if (!take_windows(taken, f, error)) {
+            return false;
+        }
     }
     if (!verify_find_room(valid, taken, run->ram_size + plan->size,
                           &run->ram_iova)) {
@@ -381,6 +404,25 @@ static bool window_compare(Run *run, VerifyDiff *diff, GError **error)
     return true;
 }
 
+/*
+ * As verify_nvme_read().  A drive that has just read the same blocks into
+ * memory, and gives no answer now, has been stopped by the way to the window.
+ */
+static bool read_to_window(Run *run, uint64_t lba, uint64_t size,
+                           unsigned *status, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+
+    if (verify_nvme_read(run->nvme, lba, run->window_iova, size, status,
+                         &problem)) {
+        return true;
+    }
+    run->result->no_answer = g_error_matches(problem, VERIFY_ERROR,
+                                             VERIFY_ERROR_NO_ANSWER);
+    g_propagate_error(error, g_steal_pointer(&problem));
+    return false;
+}
+
 static bool run_round(Run *run, unsigned round, GError **error)
 {
     VerifyResult *result = run->result;
@@ -388,8 +430,7 @@ static bool run_round(Run *run, unsigned round, GError **error)
     unsigned status;
 
     if (!read_reference(run, lba, error) || !window_fill(run, round, error) ||
-        !verify_nvme_read(run->nvme, lba, run->window_iova, run->plan->size,
-                          &status, error) ||
+        !read_to_window(run, lba, run->plan->size, &status, error) ||
         !window_compare(run, &result->diff, error)) {
         return false;
     }

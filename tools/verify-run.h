@@ -33,7 +33,8 @@ typedef struct VerifyPlan {
 
 typedef enum VerifyControl {
     VERIFY_CONTROL_NOT_RUN,
-    VERIFY_CONTROL_HELD,    /* nothing arrived */
+    /* Nothing arrived, whatever the drive reported: that is another field. */
+    VERIFY_CONTROL_HELD,
     VERIFY_CONTROL_LEAKED,  /* data arrived that the IOMMU should have held */
 } VerifyControl;
 
@@ -49,6 +50,7 @@ typedef struct VerifyResult {
     bool lost;              /* one was not: diff, status */
     VerifyDiff diff;
     unsigned status;        /* NVMe's, of the lost transfer */
+    bool no_answer;         /* nor was one after @intact ever answered */
     bool repeats;           /* the blocks' pages are all alike */
     VerifyControl control;
     bool control_answered;  /* control_status is NVMe's */

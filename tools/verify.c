@@ -286,8 +286,8 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
           "Where in the BAR the window begins (default: where its memory "
           "does)", "N" },
         { "force", 'f', 0, G_OPTION_ARG_NONE, &options.force,
-          "Try a pair that the platform is not known to route, and a BAR that "
-          "is not like memory", NULL },
+          "Try a pair that the root complex is not known to route, and a BAR "
+          "that is not like memory", NULL },
         { "backend", 0, 0, G_OPTION_ARG_STRING, &options.backend_text,
           "How the IOMMU is driven: type1 or iommufd (default: what there is)",
           "NAME" },
@@ -342,7 +342,17 @@ const ToolCommand tool_verify = {
         "the window gets back what it held.  Both devices have to be bound "
         "to\nvfio-pci, which resets them when they are opened and closed.\n"
         "\n"
-        "Exit status: 0 intact; 1 data is lost, or the platform is not known "
-        "to route it;\n2 could not run, or proves nothing.\n",
+        "A VM's requests pass the IOMMU, so the path is the one through the "
+        "root complex,\neven where a switch routes a shorter one: what topo "
+        "calls \"bus\" needs --force if\nthe root complex is not known to "
+        "route it.\n"
+        "\n"
+        "An interrupt ends it in good order.  Stopping the drive is not cut "
+        "short: it may\ntake as long as the drive asks for (CAP.TO), up to "
+        "128 seconds.\n"
+        "\n"
+        "Exit status: 0 intact; 1 data is lost, the drive breaks down on the "
+        "way, or the\nroot complex is not known to route it; 2 could not "
+        "run, or proves nothing.\n",
     .run = run,
 };

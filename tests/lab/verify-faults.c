@@ -13,7 +13,13 @@
  *   lost       memory is mapped into the IOMMU, instead of the BAR
  *   displaced  the BAR is, but a page further
  *   leak       nothing is taken out of the IOMMU
+ *   refusal    the drive fails when something was taken out of the IOMMU
+ *   unmap-none the kernel says that it took nothing out of the IOMMU
  *   stuck      the drive never sees a command for its I/O queue
+ *   hang       nor does it when the window has been overwritten
+ *   old-cmb    the drives are of NVMe 1.3, with a CMB from 1 MiB on in BAR 2
+ *   no-windows the file with a port's windows cannot be read
+ *   bad-windows  it is another file
  *   no-memory  what the CPU writes to the BAR has no effect
  *   signal     SIGTERM comes when the window has been overwritten
  *
@@ -26,6 +32,8 @@
 #undef _FILE_OFFSET_BITS
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -41,7 +49,10 @@
 
 #define REGION(n)   ((off_t)(n) << 40)
 #define WINDOW      REGION(2)
+#define CAP_HIGH    (REGION(0) + 0x04)
 #define CC          (REGION(0) + 0x14)
+#define CMBLOC      (REGION(0) + 0x38)
+#define CMBSZ       (REGION(0) + 0x3c)
 #define IO_DOORBELL (REGION(0) + 0x1008)
 #define COMMAND     (REGION(VFIO_PCI_CONFIG_REGION_INDEX) + PCI_COMMAND)
 #define PAGE        4096
@@ -50,9 +61,12 @@
 static int devices[2];      /* descriptors; 0: none */
 static int target;          /* the one whose window is used; 0: none yet */
 static bool overwritten;
+static bool unmapped;
 static uint64_t queues;     /* where the IOMMU has the drive's memory */
+static uint8_t *submissions;    /* its I/O queue, as verify-nvme.c has it */
 
 typedef int Ioctl(int fd, unsigned long request, ...);
+typedef int Open(const char *path, int flags, ...);
 typedef int Close(int fd);
 typedef void *Mmap(void *at, size_t size, int prot, int flags, int fd,
                    off_t offset);
@@ -146,7 +160,10 @@ int ioctl(int fd, unsigned long request, ...)
     if (request == VFIO_DEVICE_GET_REGION_INFO) {
         add_device(fd);
     } else if (request == VFIO_IOMMU_MAP_DMA && !queues) {
-        queues = ((struct vfio_iommu_type1_dma_map *)argument)->iova;
+        const struct vfio_iommu_type1_dma_map *map = argument;
+
+        queues = map->iova;
+        submissions = (uint8_t *)(uintptr_t)map->vaddr + 2 * PAGE;
     } else if (request == VFIO_IOMMU_UNMAP_DMA) {
         if (((struct vfio_iommu_type1_dma_unmap *)argument)->iova == queues) {
             check_quiet();
@@ -155,8 +172,50 @@ int ioctl(int fd, unsigned long request, ...)
         if (fault("leak")) {
             return 0;
         }
+        if (fault("unmap-none")) {
+            ((struct vfio_iommu_type1_dma_unmap *)argument)->size = 0;
+            return 0;
+        }
+        unmapped = true;
     }
     return ((Ioctl *)next("ioctl"))(fd, request, argument);
+}
+
+/* The tool reads "resource" before it has devices, too: not that. */
+static bool is_windows(const char *path)
+{
+    const char *name = strrchr(path, '/');
+
+    return devices[0] && name && strcmp(name, "/resource") == 0;
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list ap;
+    int mode;
+
+    va_start(ap, flags);
+    mode = flags & O_CREAT ? va_arg(ap, int) : 0;
+    va_end(ap);
+    if (is_windows(path) && fault("no-windows")) {
+        errno = EACCES;
+        return -1;
+    }
+    if (is_windows(path) && fault("bad-windows")) {
+        path = "/proc/self/cmdline";
+    }
+    return ((Open *)next("open"))(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    va_list ap;
+    int mode;
+
+    va_start(ap, flags);
+    mode = flags & O_CREAT ? va_arg(ap, int) : 0;
+    va_end(ap);
+    return open(path, flags, mode);
 }
 
 int close(int fd)
@@ -186,12 +245,30 @@ void *mmap64(void *at, size_t size, int prot, int flags, int fd, off_t offset)
     return mmap(at, size, prot, flags, fd, offset);
 }
 
+/* NVMe 1.3, 3.1.11 and 3.1.12; CAP.CMBS was reserved then. */
+static void make_old_cmb(uint32_t *value, off_t offset)
+{
+    if (offset == CAP_HIGH) {
+        *value &= ~(1u << (57 - 32));
+    } else if (offset == CMBLOC) {
+        *value = 256u << 12 | 2;
+    } else if (offset == CMBSZ) {
+        *value = 512u << 12;
+    }
+}
+
 ssize_t pread(int fd, void *data, size_t size, off_t offset)
 {
+    ssize_t done;
+
     if (is_device(fd) && offset == WINDOW && !target) {
         prepare_window(fd);
     }
-    return ((Pread *)next("pread"))(fd, data, size, offset);
+    done = ((Pread *)next("pread"))(fd, data, size, offset);
+    if (is_device(fd) && done == sizeof(uint32_t) && fault("old-cmb")) {
+        make_old_cmb(data, offset);
+    }
+    return done;
 }
 
 ssize_t pread64(int fd, void *data, size_t size, off_t offset)
@@ -199,11 +276,23 @@ ssize_t pread64(int fd, void *data, size_t size, off_t offset)
     return pread(fd, data, size, offset);
 }
 
+/* The last command that was submitted reads blocks that no drive has. */
+static void spoil_command(uint32_t tail)
+{
+    memset(submissions + (tail + 15) % 16 * 64 + 40, 0x7f, 8);
+}
+
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
     if (is_device(fd)) {
         if (offset == IO_DOORBELL && fault("stuck")) {
             return size;
+        }
+        if (offset == IO_DOORBELL && overwritten && fault("hang")) {
+            return size;
+        }
+        if (offset == IO_DOORBELL && unmapped && fault("refusal")) {
+            spoil_command(*(const uint32_t *)data);
         }
         if (offset == IO_DOORBELL && overwritten && fault("signal")) {
             raise(SIGTERM);
