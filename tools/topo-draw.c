@@ -9,7 +9,7 @@
 #include "show.h"
 
 /* More lines between devices than this nobody could tell apart. */
-#define PAIRS_MAX 400
+#define PAIRS_MAX 600
 
 typedef struct Drawing {
     const Topo *topo;
