@@ -480,6 +480,25 @@ static void note_missing_functions(P2PPlan *plan)
     }
 }
 
+/* What has others below it is a port, whatever its registers say. */
+static bool check_places(const GPtrArray *functions, char **why)
+{
+    for (guint i = 0; i < functions->len; i++) {
+        const P2PFunction *function = functions->pdata[i];
+        const P2PFunction *port = function->parent;
+
+        for (; port; port = port->parent) {
+            if (g_ptr_array_find((GPtrArray *)functions, port, NULL)) {
+                *why = g_strdup_printf("%s is above %s: it is a port, which "
+                                       "cannot be given to a VM", port->bdf,
+                                       function->bdf);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 P2PPlan *p2p_plan_new(P2PHost *host, const GPtrArray *functions,
                       const P2PPlanOptions *options, char **why)
 {
@@ -491,7 +510,8 @@ P2PPlan *p2p_plan_new(P2PHost *host, const GPtrArray *functions,
     plan->devices = g_ptr_array_new();
     plan->problems = g_ptr_array_new_with_free_func(g_free);
     plan->notes = g_ptr_array_new_with_free_func(g_free);
-    if (!place_all(plan, functions, why) || !number_buses(plan, why)) {
+    if (!check_places(functions, why) || !place_all(plan, functions, why) ||
+        !number_buses(plan, why)) {
         return NULL;
     }
     list_devices(plan, functions);

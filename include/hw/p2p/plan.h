@@ -70,7 +70,8 @@ typedef struct P2PPlan {
 /*
  * p2p_plan_new: plan a q35 machine for @functions (const P2PFunction *, with
  * details, endpoints of @host, which has to outlive the plan).  NULL with
- * *@why set (the caller frees it) if there can be none: too many devices.
+ * *@why set (the caller frees it) if there can be none: too many devices,
+ * or one is above another.
  * What will not work is no error, but a problem of the plan.
  */
 P2PPlan *p2p_plan_new(P2PHost *host, const GPtrArray *functions,
