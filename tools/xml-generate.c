@@ -408,8 +408,8 @@ static void drop_properties(XmlDoc *doc, const char *alias, GPtrArray *changes)
         any |= remove_properties(frontend, property_names[i]);
     }
     if (any) {
-        xml_changed(changes, "%s is not a member any more, and has properties "
-                    "of one", alias);
+        xml_changed(changes, "%s is no member, by the metadata, and has "
+                    "properties of one", alias);
         override = device->parent;
         remove_if_empty(frontend);
         remove_if_empty(device);
@@ -426,6 +426,43 @@ static void drop_leavers(XmlDoc *doc, const XmlMetadata *metadata, bool all,
         if (all || !xml_is_member(metadata, record->alias)) {
             drop_properties(doc, record->alias, changes);
         }
+    }
+}
+
+/* Whether @device is given to one of the metadata's groups. */
+static bool joins_ours(const XmlMetadata *metadata, xmlNode *device)
+{
+    xmlNode *node = first_property(xml_child(device, QEMU, "frontend"),
+                                   property_names[0]);
+    xmlChar *group = node ? xmlGetNoNsProp(node, BAD_CAST "value") : NULL;
+    bool joins = group && is_ours(metadata, (const char *)group);
+
+    xmlFree(group);
+    return joins;
+}
+
+/* Devices that join a group of the metadata, which do not name them. */
+static void drop_strangers(XmlDoc *doc, const XmlMetadata *metadata,
+                           GPtrArray *changes)
+{
+    g_autoptr(GPtrArray) aliases = g_ptr_array_new_with_free_func(g_free);
+
+    for (xmlNode *override = xml_child(xmlDocGetRootElement(doc), QEMU,
+                                       "override");
+         override; override = xml_next(override, QEMU, "override")) {
+        for (xmlNode *n = xml_child(override, QEMU, "device"); n;
+             n = xml_next(n, QEMU, "device")) {
+            xmlChar *alias = xmlGetNoNsProp(n, BAD_CAST "alias");
+
+            if (alias && joins_ours(metadata, n) &&
+                !xml_is_member(metadata, (const char *)alias)) {
+                g_ptr_array_add(aliases, g_strdup((const char *)alias));
+            }
+            xmlFree(alias);
+        }
+    }
+    for (guint i = 0; i < aliases->len; i++) {
+        drop_properties(doc, aliases->pdata[i], changes);
     }
 }
 
@@ -507,6 +544,7 @@ bool xml_generate(XmlDoc *doc, XmlMetadata *metadata, GPtrArray *changes,
         return false;
     }
     drop_leavers(doc, metadata, false, changes);
+    drop_strangers(doc, metadata, changes);
     for (guint i = 0; i < metadata->members->len; i++) {
         generate_properties(doc, metadata->members->pdata[i], changes);
     }

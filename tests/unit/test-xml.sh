@@ -159,7 +159,10 @@ test_that 'a group with another name' \
     drifts 's/group name="g0"/group name="g9"/' \
     'has -object p2p-group,id=g0,policy=require, which'
 test_that 'a member that has left' \
-    drifts '/member alias="ua-nvme0"/d' 'ua-nvme0 is not a member any more'
+    drifts '/member alias="ua-nvme0"/d' 'ua-nvme0 is no member, by the metadata'
+test_that 'a device that the metadata do not name' \
+    drifts 's,</qemu:override>,<qemu:device alias="ua-other"><qemu:frontend><qemu:property name="p2p-group" type="string" value="g0"/></qemu:frontend></qemu:device>&,' \
+    'ua-other is no member, by the metadata'
 
 left_clean() {
     sed '/member alias="ua-nvme0"/d' "$xml/two-hostdevs.golden" > "$dir/in"
