@@ -155,7 +155,7 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
                    "Express", machine);
         return TOOL_CANNOT;
     }
-    if (!tool_parse_size(memory, MEMORY_MAX, &options.memory) ||
+    if (!tool_parse_size(memory, "KMGT", MEMORY_MAX, &options.memory) ||
         options.memory < MEMORY_MIN || options.memory % MiB) {
         tool_error("--memory %s: not a size such as 16G, from 64M to 64T in "
                    "whole MiB", memory);

@@ -182,9 +182,9 @@ GPtrArray *tool_devices(P2PHost *host, char **names, int n, bool all)
     return functions;
 }
 
-bool tool_parse_size(const char *text, uint64_t max, uint64_t *size)
+bool tool_parse_size(const char *text, const char *units, uint64_t max,
+                     uint64_t *size)
 {
-    static const char units[] = "KMGT";
     const char *unit;
     char *end;
 

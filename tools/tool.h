@@ -98,10 +98,11 @@ char *tool_class_name(const P2PFunction *function);
 char *tool_device_name(const P2PFunction *function);
 
 /*
- * tool_parse_size: "4096", "0x1000", "64K", up to "T"; false: it is no size, or
- * above @max.
+ * tool_parse_size: "4096", "0x1000", "64K"; false: it is no size, or above @max.
+ * @units: the letters for 2^10, 2^20 and so on, such as "KMG"
  */
-bool tool_parse_size(const char *text, uint64_t max, uint64_t *size);
+bool tool_parse_size(const char *text, const char *units, uint64_t max,
+                     uint64_t *size);
 
 /* "16 MiB"; the caller frees it. */
 char *tool_size_str(uint64_t size);

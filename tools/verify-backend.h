@@ -46,7 +46,8 @@ typedef struct VerifyBackendOps {
                        uint64_t size, GError **error);
     bool (*map_bar)(VerifyDevice *target, unsigned bar, uint64_t offset,
                     VerifyMapping *mapping, GError **error);
-    bool (*unmap)(VerifyMapping *mapping, GError **error);
+    /* False: errno tells why.  *@size: bytes that the kernel unmapped */
+    bool (*unmap)(VerifyMapping *mapping, uint64_t *size);
 } VerifyBackendOps;
 
 extern const VerifyBackendOps verify_type1;
@@ -62,9 +63,5 @@ struct VerifySession {
 /* "%s: ERRNO'S TEXT", and a hint if it is not NULL */
 void G_GNUC_PRINTF(3, 4) verify_error_errno(GError **error, const char *hint,
                                             const char *format, ...);
-
-/* Whether the kernel's answer, @size, is all of @mapping; else sets @error. */
-bool verify_check_unmapped(const VerifyMapping *mapping, uint64_t size,
-                           GError **error);
 
 #endif /* P2P_TOOL_VERIFY_BACKEND_H */

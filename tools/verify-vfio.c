@@ -321,15 +321,22 @@ bool verify_map_bar(VerifyDevice *device, uint64_t iova, VerifyDevice *target,
     return true;
 }
 
-bool verify_check_unmapped(const VerifyMapping *mapping, uint64_t size,
-                           GError **error)
+/* What the kernel says that it took out has to be all of @mapping. */
+static bool take_out(VerifyMapping *mapping, GError **error)
 {
+    const char *bdf = mapping->device->function->bdf;
+    uint64_t size;
+
+    if (!mapping->device->session->ops->unmap(mapping, &size)) {
+        verify_error_errno(error, NULL, "%s: its IOMMU cannot be unmapped",
+                           bdf);
+        return false;
+    }
     if (size != mapping->size) {
         g_set_error(error, VERIFY_ERROR, VERIFY_ERROR_FAILED,
                     "%s: the kernel took %" G_GUINT64_FORMAT " bytes out of "
                     "its IOMMU, not %" G_GUINT64_FORMAT ": what it reaches is "
-                    "not known", mapping->device->function->bdf, size,
-                    mapping->size);
+                    "not known", bdf, size, mapping->size);
         return false;
     }
     return true;
@@ -343,7 +350,7 @@ bool verify_unmap(VerifyMapping *mapping, GError **error)
     if (!gone.device) {
         return true;
     }
-    ok = gone.device->session->ops->unmap(&gone, error);
+    ok = take_out(&gone, error);
     if (gone.bar) {
         munmap(gone.bar, gone.size);
     }

@@ -33,39 +33,15 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
 /* --- Options ------------------------------------------------------------- */
 
-/* "4096", "0x1000", "64K", "1M" */
-static bool parse_bytes(const char *text, uint64_t *value)
-{
-    static const char units[] = "KMG";
-    const char *unit;
-    char *end;
-
-    errno = 0;
-    *value = g_ascii_strtoull(text, &end, 0);
-    if (errno || end == text || !g_ascii_isdigit(text[0])) {
-        return false;
-    }
-    unit = *end ? strchr(units, g_ascii_toupper(*end)) : NULL;
-    if (unit) {
-        unsigned shift = 10 * (unit - units + 1);
-
-        if (*value > UINT64_MAX >> shift) {
-            return false;
-        }
-        *value <<= shift;
-        end++;
-    }
-    return !*end;
-}
-
 static bool parse_size(Options *options)
 {
     uint64_t granule = verify_granule();
 
     options->size = 1 << 20;
     if (options->size_text &&
-        (!parse_bytes(options->size_text, &options->size) || !options->size ||
-         options->size % granule || options->size > VERIFY_MAX_SIZE)) {
+        (!tool_parse_size(options->size_text, "KMG", VERIFY_MAX_SIZE,
+                          &options->size) || !options->size ||
+         options->size % granule)) {
         g_autofree char *unit = tool_size_str(granule);
         g_autofree char *max = tool_size_str(VERIFY_MAX_SIZE);
 
@@ -74,7 +50,8 @@ static bool parse_size(Options *options)
         return false;
     }
     if (options->offset_text &&
-        (!parse_bytes(options->offset_text, &options->offset) ||
+        (!tool_parse_size(options->offset_text, "KMG", UINT64_MAX,
+                          &options->offset) ||
          options->offset % granule)) {
         g_autofree char *unit = tool_size_str(granule);
 

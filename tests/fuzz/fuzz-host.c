@@ -364,7 +364,7 @@ static void check_host(const char *root)
     g_autoptr(P2PHost) host = p2p_host_new(root);
     g_autoptr(GPtrArray) skipped = g_ptr_array_new_with_free_func(g_free);
     g_autofree char *why = NULL;
-    g_autoptr(GPtrArray) functions = p2p_host_scan(host, skipped, &why);
+    g_autoptr(GPtrArray) functions = p2p_host_list(host, skipped, &why);
     g_autoptr(P2PMatrix) matrix = NULL;
 
     if (!functions) {
@@ -373,6 +373,9 @@ static void check_host(const char *root)
     }
     for (guint i = 0; i < skipped->len; i++) {
         check_text(skipped->pdata[i]);
+    }
+    for (guint i = 0; i < functions->len; i++) {
+        p2p_function_details(host, functions->pdata[i]);
     }
     matrix = p2p_matrix_new(host, functions);
     for (guint i = 0; i < functions->len; i++) {

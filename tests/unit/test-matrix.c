@@ -199,7 +199,7 @@ static void test_random_trees(void)
         g_autofree char *why = NULL;
 
         add_tree(&machine);
-        functions = p2p_host_scan(host, NULL, &why);
+        functions = p2p_host_list(host, NULL, &why);
         g_assert_nonnull(functions);
         check_matrix(host, functions);
         shuffle(functions);
@@ -222,7 +222,7 @@ static void check_classes(const Machine *machine, Part part,
 {
     g_autoptr(P2PHost) host = p2p_host_new(machine->root);
     g_autofree char *why = NULL;
-    g_autoptr(GPtrArray) list = p2p_host_scan(host, NULL, &why);
+    g_autoptr(GPtrArray) list = p2p_host_list(host, NULL, &why);
     g_autoptr(P2PMatrix) matrix = NULL;
 
     g_assert_nonnull(list);

@@ -7,24 +7,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 source=$1
-dir=$(mktemp -d "${TMPDIR:-/tmp}/qmp-doc.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
-
-# test_that DESCRIPTION COMMAND...
-test_that() {
-    description=$1
-    shift
-    count=$((count + 1))
-    if "$@" > "$dir/said" 2>&1; then
-        echo "ok $count - $description"
-    else
-        echo "not ok $count - $description"
-        head -n 20 "$dir/said" | sed 's/^/# /'
-        failed=1
-    fi
-}
+. "$(dirname "$0")/tap.sh"
 
 reference() { "$source/docs/qmp-reference" "$@"; }
 
@@ -62,5 +45,4 @@ test_that 'a comment without member is refused' \
 test_that 'a definition without comment is refused' \
     refused 's/^# @P2PMemory:/# @P2PRam:/' 'P2PMemory has no comment of its own'
 
-echo "1..$count"
-exit $failed
+tap_end

@@ -16,24 +16,7 @@ rng=$2/tools/data/p2p-domain.rng
 scripts=$3
 libvirt_schema=/usr/share/libvirt/schemas/domain.rng
 base=$xml/two-hostdevs.xml
-dir=$(mktemp -d "${TMPDIR:-/tmp}/xml-test.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
-count=0
-failed=0
-
-# test_that DESCRIPTION COMMAND...
-test_that() {
-    description=$1
-    shift
-    count=$((count + 1))
-    if "$@" > "$dir/said" 2>&1; then
-        echo "ok $count - $description"
-    else
-        echo "not ok $count - $description"
-        head -n 30 "$dir/said" | sed 's/^/# /'
-        failed=1
-    fi
-}
+. "$(dirname "$0")/tap.sh"
 
 skip() {        # DESCRIPTION REASON
     count=$((count + 1))
@@ -559,5 +542,4 @@ test_that 'KubeVirt: no groups' kubevirt_none
 test_that 'KubeVirt: what is wrong is refused' kubevirt_wrong
 test_that 'KubeVirt: JSON that is too deep is refused' kubevirt_deep
 
-echo "1..$count"
-exit $failed
+tap_end

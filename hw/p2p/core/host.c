@@ -179,16 +179,6 @@ GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why)
     return functions;
 }
 
-GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why)
-{
-    GPtrArray *functions = p2p_host_list(host, skipped, why);
-
-    for (guint i = 0; functions && i < functions->len; i++) {
-        p2p_function_details(host, functions->pdata[i]);
-    }
-    return functions;
-}
-
 /* Index of the first of @names that is not before @name; their number: none */
 static guint find_name(const GPtrArray *names, const char *name)
 {

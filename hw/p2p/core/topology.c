@@ -47,34 +47,14 @@ static P2PPathClass classify(const P2PFunction *a, const P2PFunction *b,
 }
 
 /*
- * How many functions on the way redirect (or are unreadable), if @a and
- * @b, and @common and its parent, have so many from the root bus down: Linux
- * counts the common bridge too, with the target's side.
+ * How many functions on the way redirect (or are unreadable), if the two ends
+ * and the common bridge have so many from the root bus down. Linux counts the
+ * common bridge, too, if it is one @itself.
  */
 static unsigned on_the_way(unsigned initiator, unsigned target,
-                           unsigned common, unsigned above_common)
+                           unsigned common, bool itself)
 {
-    return target - above_common + initiator - common;
-}
-
-static unsigned count_redirects(const P2PFunction *initiator,
-                                const P2PFunction *target,
-                                const P2PFunction *common)
-{
-    const P2PFunction *above = common->parent;
-
-    return on_the_way(initiator->redirects, target->redirects,
-                      common->redirects, above ? above->redirects : 0);
-}
-
-static unsigned count_unreadable(const P2PFunction *initiator,
-                                 const P2PFunction *target,
-                                 const P2PFunction *common)
-{
-    const P2PFunction *above = common->parent;
-
-    return on_the_way(initiator->unreadable, target->unreadable,
-                      common->unreadable, above ? above->unreadable : 0);
+    return initiator + target - 2 * common + itself;
 }
 
 P2PVerdict p2p_topology_verdict(P2PHost *host, const P2PFunction *initiator,
@@ -82,8 +62,12 @@ P2PVerdict p2p_topology_verdict(P2PHost *host, const P2PFunction *initiator,
 {
     const P2PFunction *common = p2p_topology_common(initiator, target);
     P2PRouting routing = p2p_host_bridge_routes(host, initiator, target);
-    bool redirected = !common || count_redirects(initiator, target, common);
-    bool unreadable = common && count_unreadable(initiator, target, common);
+    bool redirected = !common ||
+        on_the_way(initiator->redirects, target->redirects, common->redirects,
+                   common->acs == P2P_ACS_REDIRECT);
+    bool unreadable = common &&
+        on_the_way(initiator->unreadable, target->unreadable,
+                   common->unreadable, common->acs == P2P_ACS_UNREADABLE);
     P2PVerdict verdict = {
         .path_class = classify(initiator, target, common),
         .map_type = P2P_MAP_NOT_SUPPORTED,

@@ -180,9 +180,6 @@ const P2PFunction *p2p_host_function(P2PHost *host, const char *bdf,
  */
 GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why);
 
-/* The same, with details. */
-GPtrArray *p2p_host_scan(P2PHost *host, GPtrArray *skipped, char **why);
-
 /* Read what p2p_host_function() leaves out. */
 void p2p_function_details(P2PHost *host, const P2PFunction *function);
 
