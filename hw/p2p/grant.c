@@ -176,6 +176,10 @@ static void p2p_grant_tell(P2PGroup *group, P2PMember *initiator,
     const char *to = p2p_device_name(window->owner->dev);
     int64_t now = qemu_clock_get_ms(p2p_event_clock());
 
+    /* What a guest attaches is no news, and comes as often as it likes. */
+    if (window->source) {
+        return;
+    }
     /* That a BAR has no address yet is how every grant begins. */
     if (!grant->told_at && window->state == P2P_WINDOW_STATE_UNMAPPED) {
         return;
@@ -216,7 +220,7 @@ static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
 {
     P2PObstacleKind kind = grant->obstacle.kind;
 
-    if (grant->warned || (kind != P2P_OBSTACLE_MAP_ERROR &&
+    if (grant->warned || window->source || (kind != P2P_OBSTACLE_MAP_ERROR &&
                           kind != P2P_OBSTACLE_STUCK &&
                           kind != P2P_OBSTACLE_BEYOND &&
                           kind != P2P_OBSTACLE_RESERVED)) {
@@ -240,11 +244,20 @@ static void p2p_grant_warn(P2PGroup *group, P2PMember *initiator,
 static void p2p_grant_path(P2PMember *initiator, P2PBarWindow *window,
                            P2PGrant *grant)
 {
-    if (!grant->has_path && initiator->host_bdf && window->owner->host_bdf) {
-        p2p_topology_path("", initiator->host_bdf, window->owner->host_bdf,
-                          &grant->path);
-        grant->has_path = true;
+    const char *target = p2p_window_memory(window).member->host_bdf;
+    P2PGrant *known = window->source
+                      ? &window->source->grants[initiator->index] : NULL;
+
+    if (grant->has_path || !initiator->host_bdf || !target) {
+        return;
     }
+    if (known && known->has_path) {
+        grant->path.verdict = known->path.verdict;
+        grant->path.reason = g_strdup(known->path.reason);
+    } else {
+        p2p_topology_path("", initiator->host_bdf, target, &grant->path);
+    }
+    grant->has_path = true;
 }
 
 static void p2p_grant_update(P2PGroup *group, P2PMember *initiator,
@@ -417,7 +430,7 @@ static void p2p_map_add_window(P2PGroup *group, P2PBarWindow *bar,
     P2PWindow window = {
         .gpa.gpa = bar->gpa, .size = bar->size,
         .bus.bus = bar->gpa, /* an initiator is given the view's address */
-        .owner = bar->owner->index,
+        .owner = p2p_window_memory(bar).member->index,
         .kind = P2P_WINDOW_IO,
         .revoked = revoked,
     };
@@ -548,4 +561,5 @@ void p2p_grants_update(P2PGroup *group)
 {
     p2p_foreach_grant(group, p2p_grant_update);
     p2p_map_publish(group);
+    p2p_bridges_changed(group);
 }

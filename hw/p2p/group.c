@@ -67,12 +67,48 @@ void p2p_changed(void)
     p2p_dirty = true;
 }
 
+static void p2p_group_wake_bh(void *opaque)
+{
+    P2PGroup *group = opaque;
+
+    qemu_co_enter_all(&group->revoking, NULL);
+    object_unref(OBJECT(group));
+}
+
+/* Not from here: it may be a processor's thread. */
+void p2p_group_wake(P2PGroup *group)
+{
+    if (!qemu_co_queue_empty(&group->revoking)) {
+        object_ref(OBJECT(group));
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_group_wake_bh,
+                                group);
+    }
+}
+
+/* @shown: those in apertures, whose memory is that of the others */
+static void p2p_locate_all(bool shown)
+{
+    P2PGroup *group;
+    P2PMember *member;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2P_FOREACH_MEMBER(member, group) {
+            for (guint i = 0; i < member->windows->len; i++) {
+                P2PBarWindow *window = g_ptr_array_index(member->windows, i);
+
+                if (shown == !!window->source) {
+                    p2p_window_locate(window);
+                }
+            }
+        }
+    }
+}
+
 int64_t p2p_update(void)
 {
     static bool busy, again;
     int64_t out_of_reach;
     P2PGroup *group;
-    P2PMember *member;
 
     /* Changing the views ends in p2p_memory_committed(), that is, here. */
     if (busy) {
@@ -83,13 +119,8 @@ int64_t p2p_update(void)
     busy = true;
     do {
         again = false;
-        QTAILQ_FOREACH(group, &p2p_groups, next) {
-            P2P_FOREACH_MEMBER(member, group) {
-                for (guint i = 0; i < member->windows->len; i++) {
-                    p2p_window_locate(g_ptr_array_index(member->windows, i));
-                }
-            }
-        }
+        p2p_locate_all(false);
+        p2p_locate_all(true);
         p2p_iommu_revoke();
         p2p_views_sync();
         out_of_reach = get_clock();
@@ -304,6 +335,7 @@ static void p2p_group_unparent(Object *obj)
 
 static void p2p_group_init(Object *obj)
 {
+    qemu_co_queue_init(&P2P_GROUP(obj)->revoking);
     P2P_GROUP(obj)->bounce_limit = P2P_BOUNCE_LIMIT_DEFAULT;
 }
 

@@ -9,6 +9,10 @@
  *             │             └─ P2PView ── P2PSlice (what stands in it)
  *             └─ P2PMap (snapshot for translation)
  *
+ * A window that a p2p-bridge shows in its aperture is one of the bridge's, with
+ * the memory of another one, its source: all that is true of windows is true of
+ * it, but that it has no more than one life.
+ *
  * p2p_update() is the one place where a change of any kind (guest moves a
  * BAR, device comes or goes) becomes a change of views, grants and map.
  * Everything here is protected by the BQL, but for P2PGroup.snapshot, which
@@ -27,6 +31,7 @@
 #include "hw/p2p/map.h"
 #include "hw/p2p/topology.h"
 #include "qapi/qapi-types-p2p.h"
+#include "qemu/coroutine.h"
 #include "qemu/rcu.h"
 #include "qemu/stats64.h"
 #include "qemu/timer.h"
@@ -73,6 +78,7 @@ struct P2PGroup {
     P2PView *view;            /* of passthrough initiators; NULL: none */
     P2PMapSnapshot *snapshot; /* RCU; NULL: no member yet */
     QEMUTimer *event_timer;   /* tells what changed too soon; NULL: unused */
+    CoQueue revoking;         /* who waits for guests, see p2p_bridges_wait() */
     P2PSaved *saved;          /* for migration; owned */
     bool listed;              /* in p2p_groups */
     QTAILQ_ENTRY(P2PGroup) next;
@@ -87,6 +93,9 @@ P2PMember *p2p_group_next(P2PGroup *group, P2PMember *after);
     for ((m) = p2p_group_next((g), NULL); (m); (m) = p2p_group_next((g), (m)))
 
 const char *p2p_group_id(P2PGroup *group);
+
+/* Have those in p2p_bridges_wait() look again.  Any thread with the BQL. */
+void p2p_group_wake(P2PGroup *group);
 
 /*
  * Bring views, grants and maps in line with the machine.  Returns when, by
@@ -231,6 +240,12 @@ struct P2PBarWindow {
     P2PBacking backing;
     MemoryRegion *mr;        /* what stands there; NULL: P2P_BACKING_IO */
     hwaddr mr_offset;        /* where the window begins in it */
+    /* In an aperture: whose memory it has.  NULL: that of its own BAR. */
+    P2PBarWindow *source;
+    uint64_t source_offset;  /* where it begins in @source */
+    unsigned source_moves;   /* see @moves, of @source when it was attached */
+    bool lost;               /* @source is not what it was: for good */
+    bool ending;             /* p2p-unshare waits for guests to let it go */
     /*
      * For device models; revoked and made anew when the window moves.  An
      * owned reference; NULL: none now.
@@ -254,6 +269,34 @@ struct P2PBarWindow {
 bool p2p_windows_create(P2PMember *member, const char *share, Error **errp);
 void p2p_window_free(P2PBarWindow *window);
 
+/* Room for one more in the group and the member; false with @errp set. */
+bool p2p_window_has_room(P2PMember *member, Error **errp);
+
+/* A window with the memory of @range; it belongs to @member. */
+typedef struct P2PRange {
+    uint64_t offset;        /* in the BAR */
+    uint64_t size;
+    P2PBacking backing;
+    MemoryRegion *mr;       /* what stands there, if it has a CPU mapping */
+    hwaddr mr_offset;       /* and where the range begins in it */
+} P2PRange;
+P2PBarWindow *p2p_window_new(P2PMember *member, int bar, const P2PRange *range,
+                             P2PAccess access);
+
+/* Where the memory of a window is, which may be shown by another device. */
+typedef struct P2PMemoryPlace {
+    P2PMember *member;
+    uint8_t bar;
+    uint64_t offset;        /* in the BAR */
+} P2PMemoryPlace;
+P2PMemoryPlace p2p_window_memory(const P2PBarWindow *window);
+
+/*
+ * Take @windows from @member, out of all views, and free them.  False: some
+ * could not be taken out of an IOMMU.
+ */
+bool p2p_windows_remove(P2PMember *member, GPtrArray *windows, Error **errp);
+
 /*
  * Share a range of a BAR at run time, or end that.  @size: 0 stands for the
  * rest of the BAR. A window is shared no longer as a whole only. When
@@ -263,6 +306,15 @@ bool p2p_windows_share(P2PMember *member, uint8_t bar, uint64_t offset,
                        uint64_t size, P2PAccess access, Error **errp);
 bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
                          uint64_t size, Error **errp);
+
+/* The windows that p2p_windows_unshare() would take back; the caller frees. */
+GPtrArray *p2p_windows_to_unshare(P2PMember *member, uint8_t bar,
+                                  uint64_t offset, uint64_t size,
+                                  Error **errp);
+
+/* The shared window that holds the range; NULL: none does. */
+P2PBarWindow *p2p_window_holding(P2PMember *member, uint8_t bar,
+                                 uint64_t offset, uint64_t size);
 
 /* Why nothing of a memory BAR is shared; NULL: it is none, or something is. */
 const char *p2p_bar_why_unshared(P2PMember *member, int bar);
@@ -280,6 +332,54 @@ bool p2p_window_fits_view(P2PBarWindow *window);
 P2PInstall *p2p_window_install(P2PBarWindow *window, const void *container);
 P2PInstall *p2p_window_install_add(P2PBarWindow *window,
                                    const void *container);
+
+/* --- aperture.c -------------------------------------------------------- */
+
+/*
+ * Show @size bytes of @source, from @source_offset on, at @offset of @aperture,
+ * which is BAR @bar of @member.  NULL: no room for one more window.
+ */
+P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
+                                  MemoryRegion *aperture, uint64_t offset,
+                                  P2PBarWindow *source,
+                                  uint64_t source_offset, uint64_t size,
+                                  P2PAccess access);
+
+/* When this returns nobody reaches it there; it is freed. */
+void p2p_aperture_detach(P2PBarWindow *window);
+
+/* Take what is lost out of the CPUs' sight; within a memory transaction. */
+void p2p_apertures_sync(void);
+
+/* --- bridge.c ---------------------------------------------------------- */
+
+#define TYPE_P2P_BRIDGE "p2p-bridge"
+
+/* @window is lost, and will be detached when there is time for it. */
+void p2p_bridge_window_lost(P2PBarWindow *window);
+
+/*
+ * The host window @source is about to go, as its member leaves or not: detach
+ * all that show it.
+ */
+void p2p_bridges_source_ends(P2PBarWindow *source, bool leaves);
+
+/* @member is about to leave its group. */
+void p2p_bridges_member_leaves(P2PMember *member);
+
+/* Members, windows or grants of @group may have changed. */
+void p2p_bridges_changed(P2PGroup *group);
+
+/*
+ * Ask the guest to let go what it has of @source.  Returns whether something is
+ * to be waited for: in a coroutine, by p2p_bridges_wait(), which returns each
+ * time that something has changed.
+ */
+bool p2p_bridges_revoke(P2PBarWindow *source);
+void coroutine_fn p2p_bridges_wait(P2PGroup *group);
+
+/* The machine is about to run: windows of a state that was loaded. */
+void p2p_bridges_before_run(P2PGroup *group);
 
 /* --- mapping.c --------------------------------------------------------- */
 
@@ -474,6 +574,9 @@ void p2p_views_sync(void);
 
 /* Tell of an access that @view, which is of a device model, refuses. */
 MemTxResult p2p_view_fault(P2PView *view, hwaddr gpa, bool write);
+
+/* Where devices raise interrupts; returns the size. */
+uint64_t p2p_doorbells(hwaddr *base);
 
 /* How many there were, told or not.  Any thread. */
 uint64_t p2p_view_faults(P2PView *view);
@@ -682,6 +785,8 @@ struct P2PPassthrough {
     int (*bar_fd)(PCIDevice *dev, int bar, off_t *offset);
     /* Switch memory decode behind the guest's back; returns what it was. */
     bool (*set_decode)(PCIDevice *dev, bool on);
+    /* Have it issue no DMA before the guest allows it again. */
+    void (*stop_mastering)(PCIDevice *dev);
 };
 
 /* Devices of this QOM type, and of those derived from it, are passed through. */

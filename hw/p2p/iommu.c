@@ -48,11 +48,12 @@ static QTAILQ_HEAD(, P2PStuck) p2p_stuck = QTAILQ_HEAD_INITIALIZER(p2p_stuck);
 static int p2p_iommu_map(const P2PPassthrough *backend, void *container,
                          P2PBarWindow *window, hwaddr iova, uint64_t size)
 {
+    P2PMemoryPlace memory = p2p_window_memory(window);
     P2PIommuMap map = {
         .iova = iova, .size = size,
         .readonly = window->access == P2P_ACCESS_RO,
-        .dev = window->owner->dev,
-        .bar = window->bar, .offset = window->offset,
+        .dev = memory.member->dev,
+        .bar = memory.bar, .offset = memory.offset,
         .mr = window->mr,
         .hva = (uint8_t *)memory_region_get_ram_ptr(window->mr) +
                window->mr_offset,

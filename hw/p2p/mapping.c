@@ -247,10 +247,11 @@ static void *p2p_map_file(P2PBarWindow *window, int fd, off_t start)
 
 P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
 {
-    PCIDevice *dev = window->owner->dev;
+    P2PMemoryPlace memory = p2p_window_memory(window);
+    PCIDevice *dev = memory.member->dev;
     P2PBarMapping *mapping;
     off_t start = 0;
-    int fd = p2p_bar_fd(dev, window->bar, &start);
+    int fd = p2p_bar_fd(dev, memory.bar, &start);
     bool fits = window->size == (size_t)window->size;
     void *hva = MAP_FAILED;
     bool file;
@@ -259,7 +260,7 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
     fits = fits && !errno;
 
     if (window->backing == P2P_BACKING_RAM_DEVICE && fits) {
-        hva = p2p_map_file(window, fd, start + window->offset);
+        hva = p2p_map_file(window, fd, start + memory.offset);
     }
     file = hva != MAP_FAILED;
     if (!file && fits) {
@@ -272,7 +273,7 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
             window->no_mapping_told = true;
             error_report("BAR %d of %s: no room for a mapping of %" PRIu64
                          " bytes: %s; emulated devices cannot reach it, the "
-                         "rest works", window->bar, p2p_device_name(dev),
+                         "rest works", memory.bar, p2p_device_name(dev),
                          window->size, strerror(errno));
         }
         return NULL;
@@ -289,10 +290,10 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
         }
     }
     if (!file) {
-        mapping->peek = p2p_peek_new(dev->io_regions[window->bar].memory,
-                                     window->offset, window->size);
+        mapping->peek = p2p_peek_new(dev->io_regions[memory.bar].memory,
+                                     memory.offset, window->size);
     }
-    trace_p2p_mapping_new(p2p_device_name(dev), window->bar, window->offset,
+    trace_p2p_mapping_new(p2p_device_name(dev), memory.bar, memory.offset,
                           hva, window->size, file);
     return mapping;
 }

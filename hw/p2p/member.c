@@ -327,6 +327,7 @@ void p2p_device_leave(PCIDevice *dev)
         return;
     }
     trace_p2p_leave(p2p_device_name(dev));
+    p2p_bridges_member_leaves(member);
     p2p_migration_leave(member);
 
     p2p_iommu_leave(member);

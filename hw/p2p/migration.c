@@ -107,6 +107,10 @@ static void p2p_saved_fill(P2PSaved *saved)
         for (guint i = 0; i < member->windows->len; i++) {
             P2PBarWindow *window = g_ptr_array_index(member->windows, i);
 
+            /* A bridge has its own words for those in its aperture. */
+            if (window->source) {
+                continue;
+            }
             m->windows[m->n_windows++] = (P2PSavedWindow) {
                 .bar = window->bar,
                 .access = window->access,
@@ -296,7 +300,7 @@ static bool p2p_saved_unshare(P2PSavedMember *m, Error **errp)
         P2PBarWindow *window = g_ptr_array_index(windows, i);
         uint8_t bar = BIT(window->bar);
 
-        if (p2p_saved_has(m, window)) {
+        if (window->source || p2p_saved_has(m, window)) {
             i++;
             continue;
         }
@@ -665,6 +669,7 @@ void p2p_migration_before_run(void)
         P2PMember *member;
 
         p2p_group_check_loaded(group);
+        p2p_bridges_before_run(group);
         P2P_FOREACH_MEMBER(member, group) {
             p2p_member_settle(member);
         }

@@ -191,6 +191,14 @@ static P2PWindowInfo *p2p_window_info(P2PGroup *group, P2PBarWindow *window)
     info->has_gpa = window->state == P2P_WINDOW_STATE_MAPPED;
     info->gpa = window->gpa;
     info->cpu_mappable = window->backing != P2P_BACKING_IO;
+    if (window->source) {
+        P2PMemoryPlace memory = p2p_window_memory(window);
+
+        info->source = g_new0(P2PWindowSource, 1);
+        info->source->target = g_strdup(p2p_device_name(memory.member->dev));
+        info->source->bar = memory.bar;
+        info->source->offset = memory.offset;
+    }
     info->traffic = p2p_traffic(window->traffic);
     info->failed_requests = stat64_get(&window->traffic->failed);
     P2P_FOREACH_MEMBER(initiator, group) {
@@ -313,16 +321,46 @@ void qmp_p2p_share(const char *device, uint8_t bar, bool has_offset,
     }
 }
 
-void qmp_p2p_unshare(const char *device, uint8_t bar, bool has_offset,
-                     uint64_t offset, bool has_size, uint64_t size,
-                     Error **errp)
+/* Whether a guest has been asked to let one of them go, and has not yet. */
+static bool p2p_revoke_from_guests(GPtrArray *windows)
 {
-    P2PMember *member = p2p_find_settled_member(device, errp);
+    bool wait = false;
 
-    if (member) {
-        p2p_windows_unshare(member, bar, has_offset ? offset : 0,
-                            has_size ? size : 0, errp);
+    for (guint i = 0; i < windows->len; i++) {
+        wait |= p2p_bridges_revoke(windows->pdata[i]);
     }
+    return wait;
+}
+
+void coroutine_fn qmp_p2p_unshare(const char *device, uint8_t bar,
+                                  bool has_offset, uint64_t offset,
+                                  bool has_size, uint64_t size, Error **errp)
+{
+    P2PMember *member;
+    bool wait;
+
+    offset = has_offset ? offset : 0;
+    size = has_size ? size : 0;
+    do {
+        g_autoptr(GPtrArray) windows = NULL;
+        g_autoptr(Object) group = NULL;
+
+        /* Anything may have happened meanwhile. */
+        member = p2p_find_settled_member(device, errp);
+        if (!member) {
+            return;
+        }
+        windows = p2p_windows_to_unshare(member, bar, offset, size, errp);
+        if (!windows) {
+            return;
+        }
+        wait = p2p_revoke_from_guests(windows);
+        if (wait) {
+            group = object_ref(OBJECT(member->group));
+            p2p_bridges_wait(member->group);
+        }
+    } while (wait);
+    p2p_windows_unshare(member, bar, offset, size, errp);
 }
 
 /* --- p2p-translate ----------------------------------------------------- */
@@ -490,6 +528,11 @@ static void p2p_print_window(Monitor *mon, P2PWindowInfo *window)
         monitor_printf(mon, "at 0x%016" PRIx64 "\n", window->gpa);
     } else {
         monitor_printf(mon, "%s\n", P2PWindowState_str(window->state));
+    }
+    if (window->source) {
+        monitor_printf(mon, "      shows BAR %d of %s offset 0x%" PRIx64 "\n",
+                       window->source->bar, window->source->target,
+                       window->source->offset);
     }
     for (P2PTrafficInfoList *t = window->traffic; t; t = t->next) {
         if (t->value->requests) {

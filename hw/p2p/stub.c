@@ -107,9 +107,9 @@ void qmp_p2p_share(const char *device, uint8_t bar, bool has_offset,
     p2p_no_member(device, errp);
 }
 
-void qmp_p2p_unshare(const char *device, uint8_t bar, bool has_offset,
-                     uint64_t offset, bool has_size, uint64_t size,
-                     Error **errp)
+void coroutine_fn qmp_p2p_unshare(const char *device, uint8_t bar,
+                                  bool has_offset, uint64_t offset,
+                                  bool has_size, uint64_t size, Error **errp)
 {
     p2p_no_member(device, errp);
 }

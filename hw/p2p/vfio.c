@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include <sys/ioctl.h>
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
@@ -315,6 +316,23 @@ static bool p2p_vfio_set_decode(PCIDevice *dev, bool on)
     return command & PCI_COMMAND_MEMORY;
 }
 
+static void p2p_vfio_stop_mastering(PCIDevice *dev)
+{
+    VFIOPCIDevice *vdev = P2P_VFIO(dev);
+    int fd = vdev->vbasedev.fd;
+    off_t at = vdev->config_offset + PCI_COMMAND;
+    uint16_t command;
+
+    if (pread(fd, &command, sizeof(command), at) == sizeof(command)) {
+        command &= cpu_to_le16((uint16_t)~PCI_COMMAND_MASTER);
+        if (pwrite(fd, &command, sizeof(command), at) == sizeof(command)) {
+            return;
+        }
+    }
+    error_report("%s: bus mastering cannot be switched off: %s; unplug the "
+                 "device", p2p_device_name(dev), strerror(errno));
+}
+
 static const P2PPassthrough p2p_vfio_pci = {
     .hardware = true,
     .backend = p2p_vfio_backend,
@@ -329,6 +347,7 @@ static const P2PPassthrough p2p_vfio_pci = {
     .intx_only = p2p_vfio_intx_only,
     .bar_fd = p2p_vfio_bar_fd,
     .set_decode = p2p_vfio_set_decode,
+    .stop_mastering = p2p_vfio_stop_mastering,
 };
 
 /* --- vfio-user --------------------------------------------------------- */

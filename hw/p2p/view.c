@@ -118,6 +118,12 @@ static bool p2p_is_guest_ram(MachineState *ms, MemoryRegionSection *s)
            p2p_is_device_memory(ms, s);
 }
 
+uint64_t p2p_doorbells(hwaddr *base)
+{
+    *base = P2P_DOORBELL_BASE;
+    return P2P_DOORBELL_SIZE;
+}
+
 void p2p_foreach_ram(P2PRamFn *fn, void *opaque)
 {
     MachineState *ms = MACHINE(qdev_get_machine());
@@ -261,9 +267,10 @@ static void p2p_sync_want_windows(P2PSync *sync)
     P2P_FOREACH_MEMBER(owner, sync->view->group) {
         for (guint i = 0; i < owner->windows->len; i++) {
             P2PBarWindow *window = g_ptr_array_index(owner->windows, i);
+            P2PMemoryPlace memory = p2p_window_memory(window);
             P2PSlice slice = {
-                .target = owner->dev->io_regions[window->bar].memory,
-                .gpa = window->gpa, .offset = window->offset,
+                .target = memory.member->dev->io_regions[memory.bar].memory,
+                .gpa = window->gpa, .offset = memory.offset,
                 .size = window->size,
                 .readonly = window->access == P2P_ACCESS_RO,
                 .window = window, .mapping = window->mapping,
@@ -312,6 +319,7 @@ void p2p_views_sync(void)
 
     /* Without a change the transaction costs nothing. */
     memory_region_transaction_begin();
+    p2p_apertures_sync();
     QTAILQ_FOREACH(view, &p2p_views, next) {
         p2p_view_sync(&sync, view);
     }

@@ -21,14 +21,6 @@ static P2PBacking p2p_backing_of(MemoryRegion *mr)
                                            : P2P_BACKING_RAM;
 }
 
-typedef struct P2PRange {
-    uint64_t offset;
-    uint64_t size;
-    P2PBacking backing;
-    MemoryRegion *mr;       /* what stands there, if it has a CPU mapping */
-    hwaddr mr_offset;       /* and where the range begins in it */
-} P2PRange;
-
 /*
  * The BAR as a list of page-aligned ranges, each with one kind of backing, in
  * ascending order. A page that is not of one kind counts as I/O.
@@ -97,11 +89,8 @@ static unsigned p2p_group_windows(P2PGroup *group)
     return n;
 }
 
-static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
-                           P2PAccess access, Error **errp)
+bool p2p_window_has_room(P2PMember *member, Error **errp)
 {
-    P2PBarWindow *window;
-
     if (member->windows->len >= P2P_MAX_WINDOWS_PER_MEMBER) {
         error_setg(errp, "%s: p2p-share: more than %d windows; share fewer "
                    "and larger ranges", p2p_device_name(member->dev),
@@ -115,24 +104,51 @@ static bool p2p_window_add(P2PMember *member, int bar, P2PRange range,
                    p2p_group_id(member->group), P2P_MAX_WINDOWS_PER_GROUP);
         return false;
     }
+    return true;
+}
 
-    window = g_new0(P2PBarWindow, 1);
+P2PBarWindow *p2p_window_new(P2PMember *member, int bar, const P2PRange *range,
+                             P2PAccess access)
+{
+    P2PBarWindow *window = g_new0(P2PBarWindow, 1);
+
     window->owner = member;
     window->bar = bar;
-    window->offset = range.offset;
-    window->size = range.size;
+    window->offset = range->offset;
+    window->size = range->size;
     window->access = access;
-    window->backing = range.backing;
-    window->mr = range.mr;
-    window->mr_offset = range.mr_offset;
+    window->backing = range->backing;
+    window->mr = range->mr;
+    window->mr_offset = range->mr_offset;
     window->state = P2P_WINDOW_STATE_UNMAPPED;
     window->installs = g_array_new(false, true, sizeof(P2PInstall));
     window->traffic = g_atomic_rc_box_new0(P2PTraffic);
     g_ptr_array_add(member->windows, window);
     member->unloaded_bars &= ~BIT(bar);
-    trace_p2p_window_new(p2p_device_name(member->dev), bar, range.offset,
-                         range.size, P2PAccess_str(access));
+    trace_p2p_window_new(p2p_device_name(member->dev), bar, range->offset,
+                         range->size, P2PAccess_str(access));
+    return window;
+}
+
+static bool p2p_window_add(P2PMember *member, int bar, const P2PRange *range,
+                           P2PAccess access, Error **errp)
+{
+    if (!p2p_window_has_room(member, errp)) {
+        return false;
+    }
+    p2p_window_new(member, bar, range, access);
     return true;
+}
+
+P2PMemoryPlace p2p_window_memory(const P2PBarWindow *window)
+{
+    const P2PBarWindow *source = window->source ?: window;
+
+    return (P2PMemoryPlace) {
+        .member = source->owner,
+        .bar = source->bar,
+        .offset = source->offset + window->source_offset,
+    };
 }
 
 /* From now on it is out of the device models' reach. */
@@ -179,7 +195,7 @@ static bool p2p_share_auto(P2PMember *member, Error **errp)
         member->memory_bars |= ranges->len ? BIT(bar) : 0;
         for (guint i = 0; i < ranges->len; i++) {
             if (!p2p_window_add(member, bar,
-                                g_array_index(ranges, P2PRange, i),
+                                &g_array_index(ranges, P2PRange, i),
                                 P2P_ACCESS_RW, errp)) {
                 return false;
             }
@@ -235,6 +251,11 @@ static bool p2p_share_check_bar(P2PMember *member, const P2PShareItem *item,
     int bar = item->bar;
     PCIIORegion *r;
 
+    if (object_dynamic_cast(OBJECT(member->dev), TYPE_P2P_BRIDGE)) {
+        error_setg(errp, "%s: %s: a p2p-bridge shows what others share, and "
+                   "has nothing of its own to share", name, text);
+        return false;
+    }
     if (bar >= PCI_ROM_SLOT || !member->dev->io_regions[bar].size) {
         g_autoptr(GString) bars = g_string_new("");
 
@@ -352,7 +373,7 @@ static bool p2p_share_item(P2PMember *member, P2PShareItem *item,
         P2PRange whole = { item->start, item->end - item->start,
                            P2P_BACKING_IO };
 
-        return p2p_window_add(member, item->bar, whole, item->access, errp);
+        return p2p_window_add(member, item->bar, &whole, item->access, errp);
     }
     for (guint i = 0; i < ranges->len; i++) {
         P2PRange range = g_array_index(ranges, P2PRange, i);
@@ -364,7 +385,7 @@ static bool p2p_share_item(P2PMember *member, P2PShareItem *item,
             range.offset = start;
             range.size = end - start;
             covered += range.size;
-            if (!p2p_window_add(member, item->bar, range, item->access,
+            if (!p2p_window_add(member, item->bar, &range, item->access,
                                 errp)) {
                 return false;
             }
@@ -431,6 +452,7 @@ const char *p2p_bar_why_unshared(P2PMember *member, int bar)
     PCIIORegion *r = &member->dev->io_regions[bar];
 
     if (!r->size || (r->type & PCI_BASE_ADDRESS_SPACE_IO) ||
+        object_dynamic_cast(OBJECT(member->dev), TYPE_P2P_BRIDGE) ||
         p2p_bar_has_window(member, bar)) {
         return NULL;
     }
@@ -466,15 +488,16 @@ static void p2p_error_stuck(P2PMember *member, uint64_t stuck, Error **errp)
                p2p_device_name(member->dev), stuck);
 }
 
-/* Take @windows from @member, out of all views, and free them. */
-static bool p2p_windows_remove(P2PMember *member, GPtrArray *windows,
-                               Error **errp)
+bool p2p_windows_remove(P2PMember *member, GPtrArray *windows, Error **errp)
 {
     int64_t start = get_clock();
     int64_t unmap_ns = p2p_iommu_unmap_ns;
     int64_t end;
     uint64_t stuck = 0;
 
+    for (guint i = 0; i < windows->len; i++) {
+        p2p_bridges_source_ends(windows->pdata[i], false);
+    }
     for (guint i = 0; i < windows->len; i++) {
         P2PBarWindow *window = windows->pdata[i];
         guint index;
@@ -515,7 +538,7 @@ static GPtrArray *p2p_windows_in(P2PMember *member, const P2PShareItem *item,
         uint64_t end = w->offset + w->size;
 
         if (w->bar != item->bar || w->offset >= item->end ||
-            end <= item->start) {
+            end <= item->start || w->source) {
             continue;
         }
         if (w->offset < item->start || end > item->end) {
@@ -608,6 +631,29 @@ static bool p2p_windows_unstick(P2PMember *member, const P2PShareItem *item,
     return !stuck;
 }
 
+GPtrArray *p2p_windows_to_unshare(P2PMember *member, uint8_t bar,
+                                  uint64_t offset, uint64_t size,
+                                  Error **errp)
+{
+    P2PShareItem item = p2p_share_range(bar, offset, size);
+
+    return p2p_windows_in(member, &item, errp);
+}
+
+P2PBarWindow *p2p_window_holding(P2PMember *member, uint8_t bar,
+                                 uint64_t offset, uint64_t size)
+{
+    for (guint i = 0; i < member->windows->len; i++) {
+        P2PBarWindow *w = g_ptr_array_index(member->windows, i);
+
+        if (w->bar == bar && !w->source && offset >= w->offset &&
+            size <= w->size && offset - w->offset <= w->size - size) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
 bool p2p_windows_unshare(P2PMember *member, uint8_t bar, uint64_t offset,
                          uint64_t size, Error **errp)
 {
@@ -647,27 +693,40 @@ static bool p2p_offset_in_bar(MemoryRegion *bar, MemoryRegion *mr,
     return true;
 }
 
+/* Whether @s, which is at @at of the window, is part of it. */
+static bool p2p_window_is_at(P2PBarWindow *window, MemoryRegionSection *s,
+                             uint64_t at)
+{
+    MemoryRegion *bar = window->owner->dev->io_regions[window->bar].memory;
+    uint64_t offset;
+
+    /* What stands in an aperture stands in the source's BAR. */
+    if (window->source) {
+        return s->mr == window->mr &&
+               s->offset_within_region == window->mr_offset + at;
+    }
+    return p2p_offset_in_bar(bar, s->mr, s->offset_within_region, &offset) &&
+           offset == window->offset + at &&
+           (window->mr ? s->mr == window->mr
+                       : p2p_backing_of(s->mr) == P2P_BACKING_IO);
+}
+
 /* Whether the guest's CPUs see the whole window at @gpa, and nothing else. */
 static bool p2p_window_visible(P2PBarWindow *window, hwaddr gpa)
 {
-    MemoryRegion *bar = window->owner->dev->io_regions[window->bar].memory;
     uint64_t done = 0;
 
     while (done < window->size) {
         MemoryRegionSection s = memory_region_find(get_system_memory(),
                                                    gpa + done,
                                                    window->size - done);
-        uint64_t offset;
         bool ok;
 
         if (!s.mr) {
             return false;
         }
         ok = s.offset_within_address_space == gpa + done &&
-             p2p_offset_in_bar(bar, s.mr, s.offset_within_region, &offset) &&
-             offset == window->offset + done &&
-             (window->mr ? s.mr == window->mr
-                         : p2p_backing_of(s.mr) == P2P_BACKING_IO);
+             p2p_window_is_at(window, &s, done);
         memory_region_unref(s.mr);
         if (!ok) {
             return false;
@@ -716,6 +775,19 @@ static void p2p_window_remap(P2PBarWindow *window, bool moved)
     }
 }
 
+/* Its memory is the source's for as long as that stays where it is. */
+static void p2p_window_follow(P2PBarWindow *window)
+{
+    P2PBarWindow *source = window->source;
+
+    if (source && !window->lost &&
+        (source->state != P2P_WINDOW_STATE_MAPPED ||
+         source->moves != window->source_moves)) {
+        window->lost = true;
+        p2p_bridge_window_lost(window);
+    }
+}
+
 void p2p_window_locate(P2PBarWindow *window)
 {
     PCIIORegion *r = &window->owner->dev->io_regions[window->bar];
@@ -723,8 +795,9 @@ void p2p_window_locate(P2PBarWindow *window)
     hwaddr before = window->gpa;
     bool moved;
 
+    p2p_window_follow(window);
     /* A BAR is taken out of its container before its address changes. */
-    if (!window->owner->suspended && r->addr != PCI_BAR_UNMAPPED &&
+    if (!window->lost && !window->owner->suspended && r->addr != PCI_BAR_UNMAPPED &&
         r->memory->container) {
         hwaddr gpa = r->addr + window->offset;
 

@@ -46,8 +46,8 @@ static unsigned write_out(P2PBridge *bridge, const uint8_t *command,
     return P2P_BRIDGE_OK;
 }
 
-static unsigned identify(P2PBridge *bridge, const uint8_t *command,
-                         P2PBridgeCompletion *completion)
+static unsigned command_identify(P2PBridge *bridge, const uint8_t *command,
+                                 P2PBridgeCompletion *completion)
 {
     const P2PBridgeInventory *inventory =
         bridge->ops->inventory(bridge->opaque);
@@ -105,12 +105,14 @@ static void encode_pair(const P2PBridgeInventory *inventory, guint i,
     put16(raw + P2P_BRIDGE_PAIR_FLAGS, pair->flags);
 }
 
+typedef void EncodeFn(const P2PBridgeInventory *inventory, guint i,
+                      uint8_t *raw);
+
 /* Entries of @bytes, @total in all, from the first one that is wanted on. */
-static unsigned list(P2PBridge *bridge, const uint8_t *command,
-                     guint total, uint32_t bytes,
-                     void (*encode)(const P2PBridgeInventory *inventory,
-                                    guint i, uint8_t *raw),
-                     P2PBridgeCompletion *completion)
+static unsigned command_list(P2PBridge *bridge, const uint8_t *command,
+                             guint total, uint32_t bytes,
+                             EncodeFn *encode,
+                             P2PBridgeCompletion *completion)
 {
     const P2PBridgeInventory *inventory =
         bridge->ops->inventory(bridge->opaque);
@@ -131,25 +133,25 @@ static unsigned list(P2PBridge *bridge, const uint8_t *command,
 static unsigned list_members(P2PBridge *bridge, const uint8_t *command,
                              P2PBridgeCompletion *completion)
 {
-    return list(bridge, command,
-                bridge->ops->inventory(bridge->opaque)->members->len,
-                P2P_BRIDGE_MEMBER_BYTES, encode_member, completion);
+    return command_list(bridge, command,
+                        bridge->ops->inventory(bridge->opaque)->members->len,
+                        P2P_BRIDGE_MEMBER_BYTES, encode_member, completion);
 }
 
 static unsigned list_windows(P2PBridge *bridge, const uint8_t *command,
                              P2PBridgeCompletion *completion)
 {
-    return list(bridge, command,
-                bridge->ops->inventory(bridge->opaque)->windows->len,
-                P2P_BRIDGE_WINDOW_BYTES, encode_window, completion);
+    return command_list(bridge, command,
+                        bridge->ops->inventory(bridge->opaque)->windows->len,
+                        P2P_BRIDGE_WINDOW_BYTES, encode_window, completion);
 }
 
 static unsigned list_pairs(P2PBridge *bridge, const uint8_t *command,
                            P2PBridgeCompletion *completion)
 {
-    return list(bridge, command,
-                bridge->ops->inventory(bridge->opaque)->pairs->len,
-                P2P_BRIDGE_PAIR_BYTES, encode_pair, completion);
+    return command_list(bridge, command,
+                        bridge->ops->inventory(bridge->opaque)->pairs->len,
+                        P2P_BRIDGE_PAIR_BYTES, encode_pair, completion);
 }
 
 /* --- Guest windows ------------------------------------------------------- */
@@ -160,8 +162,8 @@ static unsigned bad_field(P2PBridgeCompletion *completion, uint32_t offset)
     return P2P_BRIDGE_BAD_FIELD;
 }
 
-static unsigned share(P2PBridge *bridge, const uint8_t *command,
-                      P2PBridgeCompletion *completion)
+static unsigned command_share(P2PBridge *bridge, const uint8_t *command,
+                              P2PBridgeCompletion *completion)
 {
     uint64_t page = 1ull << bridge->config.page_shift;
     P2PBridgeRecord window = {
@@ -189,35 +191,35 @@ static unsigned share(P2PBridge *bridge, const uint8_t *command,
     return p2p_bridge_share(bridge, &window, completion);
 }
 
-static unsigned unshare(P2PBridge *bridge, const uint8_t *command,
-                        P2PBridgeCompletion *completion)
+static unsigned command_unshare(P2PBridge *bridge, const uint8_t *command,
+                                P2PBridgeCompletion *completion)
 {
     return p2p_bridge_unshare(bridge, get32(command + P2P_BRIDGE_ARG_WINDOW));
 }
 
-static unsigned attach(P2PBridge *bridge, const uint8_t *command,
-                       P2PBridgeCompletion *completion)
+static unsigned command_attach(P2PBridge *bridge, const uint8_t *command,
+                               P2PBridgeCompletion *completion)
 {
     return p2p_bridge_attach(bridge, get32(command + P2P_BRIDGE_ARG_WINDOW),
                              get32(command + P2P_BRIDGE_ARG_SLOT), completion);
 }
 
-static unsigned detach(P2PBridge *bridge, const uint8_t *command,
-                       P2PBridgeCompletion *completion)
+static unsigned command_detach(P2PBridge *bridge, const uint8_t *command,
+                               P2PBridgeCompletion *completion)
 {
     return p2p_bridge_detach(bridge, get32(command + P2P_BRIDGE_ARG_WINDOW),
                              completion);
 }
 
-static unsigned acknowledge(P2PBridge *bridge, const uint8_t *command,
-                            P2PBridgeCompletion *completion)
+static unsigned command_acknowledge(P2PBridge *bridge, const uint8_t *command,
+                                    P2PBridgeCompletion *completion)
 {
     return p2p_bridge_acknowledge(bridge,
                                   get32(command + P2P_BRIDGE_ARG_WINDOW));
 }
 
-static unsigned bus_release(P2PBridge *bridge, const uint8_t *command,
-                            P2PBridgeCompletion *completion)
+static unsigned command_bus_release(P2PBridge *bridge, const uint8_t *command,
+                                    P2PBridgeCompletion *completion)
 {
     bool known = bridge->ops->bus_release(
         bridge->opaque, get32(command + P2P_BRIDGE_ARG_INITIATOR),
@@ -229,7 +231,8 @@ static unsigned bus_release(P2PBridge *bridge, const uint8_t *command,
 /* --- Table --------------------------------------------------------------- */
 
 static const Command commands[] = {
-    { P2P_BRIDGE_OP_IDENTIFY, BUFFER_NONE, BUFFER_IDENTIFY, 0, 0, identify },
+    { P2P_BRIDGE_OP_IDENTIFY, BUFFER_NONE, BUFFER_IDENTIFY, 0, 0,
+      command_identify },
     { P2P_BRIDGE_OP_MEMBERS, BUFFER_NONE, BUFFER_LIST,
       ARGUMENT(P2P_BRIDGE_ARG_FIRST, 4), P2P_BRIDGE_MEMBER_BYTES,
       list_members },
@@ -241,23 +244,23 @@ static const Command commands[] = {
     { P2P_BRIDGE_OP_SHARE, BUFFER_NONE, BUFFER_NONE,
       ARGUMENT(P2P_BRIDGE_ARG_RID, 4) | ARGUMENT(P2P_BRIDGE_ARG_BAR, 4) |
       ARGUMENT(P2P_BRIDGE_ARG_OFFSET, 8) | ARGUMENT(P2P_BRIDGE_ARG_SIZE, 8) |
-      ARGUMENT(P2P_BRIDGE_ARG_ACCESS, 4), 0, share },
+      ARGUMENT(P2P_BRIDGE_ARG_ACCESS, 4), 0, command_share },
     { P2P_BRIDGE_OP_UNSHARE, BUFFER_NONE, BUFFER_NONE,
-      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, unshare },
+      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, command_unshare },
     { P2P_BRIDGE_OP_ATTACH, BUFFER_NONE, BUFFER_NONE,
       ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4) | ARGUMENT(P2P_BRIDGE_ARG_SLOT, 4),
-      0, attach },
+      0, command_attach },
     { P2P_BRIDGE_OP_DETACH, BUFFER_NONE, BUFFER_NONE,
-      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, detach },
+      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, command_detach },
     { P2P_BRIDGE_OP_ACKNOWLEDGE, BUFFER_NONE, BUFFER_NONE,
-      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, acknowledge },
+      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, command_acknowledge },
     { P2P_BRIDGE_OP_TRANSLATE, BUFFER_VECTOR, BUFFER_LIST,
       ARGUMENT(P2P_BRIDGE_ARG_INITIATOR, 4) |
       ARGUMENT(P2P_BRIDGE_ARG_KIND, 4), P2P_BRIDGE_VEC_BYTES,
       p2p_bridge_translate },
     { P2P_BRIDGE_OP_BUS_RELEASE, BUFFER_NONE, BUFFER_NONE,
       ARGUMENT(P2P_BRIDGE_ARG_INITIATOR, 4) |
-      ARGUMENT(P2P_BRIDGE_ARG_TARGET, 4), 0, bus_release },
+      ARGUMENT(P2P_BRIDGE_ARG_TARGET, 4), 0, command_bus_release },
 };
 
 static const Command *find_command(uint16_t opcode)

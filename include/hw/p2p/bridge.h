@@ -95,8 +95,8 @@ typedef struct P2PBridgeOps {
     void (*detach)(void *opaque, unsigned record);
 
     /*
-     * The map by which the function @rid translates, and its number there; NULL:
-     * it is no initiator. Valid until translate_end().
+     * The map by which the function @rid translates, and its number there;
+     * NULL: it is no initiator. Valid until translate_end().
      */
     const P2PMap *(*translate_begin)(void *opaque, uint32_t rid,
                                      unsigned *initiator);
@@ -159,8 +159,8 @@ typedef struct P2PBridge {
 } P2PBridge;
 
 /*
- * p2p_bridge_init: @ops and @page stay the caller's, and have to live as long as
- * the bridge. p2p_bridge_destroy() calls none of them.
+ * p2p_bridge_init: @ops and @page stay the caller's, and have to live as long
+ * as the bridge. p2p_bridge_destroy() calls none of them.
  */
 void p2p_bridge_init(P2PBridge *bridge, const P2PBridgeOps *ops, void *opaque,
                      const P2PBridgeConfig *config, uint8_t *page);

@@ -1,0 +1,108 @@
+/*
+ * Windows in the aperture of a p2p-bridge
+ *
+ * The aperture is a BAR that reads as ones.  A window in it is an alias of the
+ * memory that the source has in its own BAR, and is put into IOMMUs and views
+ * as any other window.  It ends with what it shows: the alias goes in the same
+ * transaction as the window from the views, before the source's device stops
+ * decoding.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hw/p2p/internal.h"
+#include "trace.h"
+
+typedef struct P2PShown {
+    P2PBarWindow *window;
+    MemoryRegion *aperture;
+    MemoryRegion alias;
+    bool visible;
+    QTAILQ_ENTRY(P2PShown) next;
+} P2PShown;
+
+static QTAILQ_HEAD(, P2PShown) p2p_shown = QTAILQ_HEAD_INITIALIZER(p2p_shown);
+
+/* It may be freed at once: FlatViews hold what is behind an alias. */
+static void p2p_shown_hide(P2PShown *shown)
+{
+    if (shown->visible) {
+        memory_region_del_subregion(shown->aperture, &shown->alias);
+        shown->visible = false;
+    }
+}
+
+void p2p_apertures_sync(void)
+{
+    P2PShown *shown;
+
+    QTAILQ_FOREACH(shown, &p2p_shown, next) {
+        if (shown->window->lost) {
+            p2p_shown_hide(shown);
+        }
+    }
+}
+
+P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
+                                  MemoryRegion *aperture, uint64_t offset,
+                                  P2PBarWindow *source,
+                                  uint64_t source_offset, uint64_t size,
+                                  P2PAccess access)
+{
+    P2PRange range = {
+        .offset = offset, .size = size, .backing = source->backing,
+        .mr = source->mr, .mr_offset = source->mr_offset + source_offset,
+    };
+    P2PShown *shown;
+
+    if (!p2p_window_has_room(member, NULL)) {
+        return NULL;
+    }
+    shown = g_new0(P2PShown, 1);
+    shown->window = p2p_window_new(member, bar, &range, access);
+    shown->window->source = source;
+    shown->window->source_offset = source_offset;
+    shown->window->source_moves = source->moves;
+    shown->aperture = aperture;
+    shown->visible = true;
+    QTAILQ_INSERT_TAIL(&p2p_shown, shown, next);
+
+    memory_region_init_alias(&shown->alias, memory_region_owner(aperture),
+                             "p2p-aperture", range.mr, range.mr_offset, size);
+    memory_region_set_readonly(&shown->alias, access == P2P_ACCESS_RO);
+    p2p_changed();
+    /* The end of this transaction finds the window. */
+    memory_region_add_subregion_overlap(aperture, offset, &shown->alias, 1);
+    trace_p2p_aperture_attach(p2p_device_name(member->dev), offset, size,
+                              p2p_device_name(source->owner->dev), source->bar,
+                              source->offset + source_offset);
+    return shown->window;
+}
+
+static P2PShown *p2p_shown_find(P2PBarWindow *window)
+{
+    P2PShown *shown;
+
+    QTAILQ_FOREACH(shown, &p2p_shown, next) {
+        if (shown->window == window) {
+            return shown;
+        }
+    }
+    g_assert_not_reached();
+}
+
+void p2p_aperture_detach(P2PBarWindow *window)
+{
+    g_autoptr(GPtrArray) windows = g_ptr_array_new();
+    P2PShown *shown = p2p_shown_find(window);
+    P2PMember *member = window->owner;
+
+    trace_p2p_aperture_detach(p2p_device_name(member->dev), window->offset,
+                              window->size);
+    p2p_shown_hide(shown);
+    g_ptr_array_add(windows, window);
+    p2p_windows_remove(member, windows, NULL);
+    QTAILQ_REMOVE(&p2p_shown, shown, next);
+    object_unparent(OBJECT(&shown->alias));
+    g_free(shown);
+}
