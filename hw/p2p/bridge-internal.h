@@ -70,6 +70,9 @@ static inline P2PGroup *p2p_bridge_group(P2PBridgeDevice *dev)
 /* Have the driver told of what has happened, in a while. */
 void p2p_bridge_schedule(P2PBridgeDevice *dev);
 
+/* After anything that may have begun or ended a revocation: its time. */
+void p2p_bridge_watch(P2PBridgeDevice *dev);
+
 uint32_t p2p_bridge_rid(PCIDevice *dev);
 /* NULL: no member of the group has it. */
 P2PMember *p2p_bridge_find_member(P2PBridgeDevice *dev, uint32_t rid);

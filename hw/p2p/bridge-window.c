@@ -198,7 +198,7 @@ bool p2p_bridges_revoke(P2PBarWindow *source)
                 !dev->targets[i].lost && p2p_bridge_source(dev, i) == source) {
                 wait |= p2p_bridge_revoke(
                     &dev->bridge, i, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL));
-                p2p_bridge_schedule(dev);
+                p2p_bridge_watch(dev);
             }
         }
     }

@@ -144,8 +144,7 @@ void p2p_bridge_schedule(P2PBridgeDevice *dev)
     qemu_bh_schedule(dev->work);
 }
 
-/* After anything that may have begun or ended a revocation. */
-static void p2p_bridge_watch(P2PBridgeDevice *dev)
+void p2p_bridge_watch(P2PBridgeDevice *dev)
 {
     int64_t deadline = p2p_bridge_deadline(&dev->bridge);
 
@@ -154,6 +153,12 @@ static void p2p_bridge_watch(P2PBridgeDevice *dev)
     } else {
         timer_del(dev->timer);
     }
+}
+
+/* Something was done that may be what p2p-unshare waits for. */
+static void p2p_bridge_after(P2PBridgeDevice *dev)
+{
+    p2p_bridge_watch(dev);
     p2p_group_wake(p2p_bridge_group(dev));
 }
 
@@ -177,7 +182,7 @@ static void p2p_bridge_work(void *opaque)
     if (p2p_bridge_run(&dev->bridge)) {
         p2p_bridge_schedule(dev);
     }
-    p2p_bridge_watch(dev);
+    p2p_bridge_after(dev);
 }
 
 static void p2p_bridge_rung(EventNotifier *doorbell)
@@ -196,7 +201,7 @@ static void p2p_bridge_timer(void *opaque)
     P2PBridgeDevice *dev = opaque;
 
     p2p_bridge_timeout(&dev->bridge, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL));
-    p2p_bridge_watch(dev);
+    p2p_bridge_after(dev);
 }
 
 /* A machine that stops answers no revocation. */
@@ -228,7 +233,7 @@ static void p2p_bridge_regs_write(void *opaque, hwaddr addr, uint64_t value,
         return;
     }
     p2p_bridge_write(&dev->bridge, addr, value, size);
-    p2p_bridge_watch(dev);
+    p2p_bridge_after(dev);
 }
 
 static const MemoryRegionOps p2p_bridge_regs_ops = {
@@ -411,7 +416,7 @@ static void p2p_bridge_reset_hold(Object *obj, ResetType type)
     P2PBridgeDevice *dev = P2P_BRIDGE(obj);
 
     p2p_bridge_reset(&dev->bridge);
-    p2p_bridge_watch(dev);
+    p2p_bridge_after(dev);
 }
 
 static void p2p_bridge_instance_init(Object *obj)

@@ -67,12 +67,18 @@ void p2p_changed(void)
     p2p_dirty = true;
 }
 
-static void p2p_group_wake_bh(void *opaque)
+/* In a coroutine, so that who waits again is not woken at once. */
+static void coroutine_fn p2p_group_wake_all(void *opaque)
 {
     P2PGroup *group = opaque;
 
-    qemu_co_enter_all(&group->revoking, NULL);
+    qemu_co_queue_restart_all(&group->revoking);
     object_unref(OBJECT(group));
+}
+
+static void p2p_group_wake_bh(void *opaque)
+{
+    qemu_coroutine_enter(qemu_coroutine_create(p2p_group_wake_all, opaque));
 }
 
 /* Not from here: it may be a processor's thread. */

@@ -181,6 +181,7 @@ static P2PWindowInfo *p2p_window_info(P2PGroup *group, P2PBarWindow *window)
 {
     P2PWindowInfo *info = g_new0(P2PWindowInfo, 1);
     P2PGrantInfoList **tail = &info->grants;
+    P2PMember *target = p2p_window_memory(window).member;
     P2PMember *initiator;
 
     info->bar = window->bar;
@@ -192,17 +193,15 @@ static P2PWindowInfo *p2p_window_info(P2PGroup *group, P2PBarWindow *window)
     info->gpa = window->gpa;
     info->cpu_mappable = window->backing != P2P_BACKING_IO;
     if (window->source) {
-        P2PMemoryPlace memory = p2p_window_memory(window);
-
         info->source = g_new0(P2PWindowSource, 1);
-        info->source->target = g_strdup(p2p_device_name(memory.member->dev));
-        info->source->bar = memory.bar;
-        info->source->offset = memory.offset;
+        info->source->target = g_strdup(p2p_device_name(target->dev));
+        info->source->bar = window->source->bar;
+        info->source->offset = p2p_window_memory(window).offset;
     }
     info->traffic = p2p_traffic(window->traffic);
     info->failed_requests = stat64_get(&window->traffic->failed);
     P2P_FOREACH_MEMBER(initiator, group) {
-        if (initiator != window->owner && initiator->dev->p2p.initiate) {
+        if (initiator != target && initiator->dev->p2p.initiate) {
             QAPI_LIST_APPEND(tail, p2p_grant_info(initiator, window));
         }
     }
