@@ -446,6 +446,10 @@ static const char *check_loaded_regs(P2PBridge *bridge)
     if (!p2p_bridge_is_ready(bridge)) {
         return NULL;
     }
+    /* A command is executed and completed in one go. */
+    if (bridge->rings.completion_tail != bridge->rings.command_head) {
+        return "its rings make no sense";
+    }
     switch (p2p_bridge_check_regs(bridge)) {
     case P2P_BRIDGE_ERROR_NONE:
         return NULL;

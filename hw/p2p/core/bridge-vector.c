@@ -122,17 +122,35 @@ static unsigned make_bus(P2PBridge *bridge, uint32_t initiator,
                                     entry->len, &entry->addr.bus);
 }
 
+/*
+ * The entry of the guest's vector that output @i begins in: what was split and
+ * joined is still as many bytes, in their order.
+ */
+static size_t input_of(const P2PBridgeScratch *scratch, size_t i)
+{
+    uint64_t before = 0;
+    size_t index = 0;
+
+    for (size_t j = 0; j < i; j++) {
+        before += scratch->out[j].len;
+    }
+    while (before >= scratch->in[index].len) {
+        before -= scratch->in[index++].len;
+    }
+    return index;
+}
+
 static unsigned make_all_bus(P2PBridge *bridge, const uint8_t *command,
-                             size_t n, P2PBridgeCompletion *completion)
+                             size_t m, P2PBridgeCompletion *completion)
 {
     uint32_t initiator = get32(command + P2P_BRIDGE_ARG_INITIATOR);
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < m; i++) {
         unsigned reason = make_bus(bridge, initiator,
                                    &bridge->scratch->out[i]);
 
         if (reason) {
-            completion->index = i;
+            completion->index = input_of(bridge->scratch, i);
             completion->reason = reason;
             return P2P_BRIDGE_BUS_REFUSED;
         }
