@@ -36,10 +36,12 @@ struct P2PBridgeDevice {
     uint64_t aperture_size;
     uint32_t revoke_timeout;    /* ms */
 
+    MemoryRegion bar0;          /* the next two */
     MemoryRegion regs;
+    MemoryRegion doorbell;
     MemoryRegion page;
     MemoryRegion aperture;
-    EventNotifier doorbell;
+    EventNotifier rung;
     QEMUBH *work;           /* more commands, or something to tell */
     QEMUTimer *timer;       /* of revocations; virtual clock */
     VMChangeStateEntry *change;

@@ -185,11 +185,11 @@ static void p2p_bridge_work(void *opaque)
     p2p_bridge_after(dev);
 }
 
-static void p2p_bridge_rung(EventNotifier *doorbell)
+static void p2p_bridge_rung(EventNotifier *rung)
 {
-    P2PBridgeDevice *dev = container_of(doorbell, P2PBridgeDevice, doorbell);
+    P2PBridgeDevice *dev = container_of(rung, P2PBridgeDevice, rung);
 
-    if (event_notifier_test_and_clear(doorbell)) {
+    if (event_notifier_test_and_clear(rung)) {
         /* The guest's firmware gives numbers to buses without our knowing. */
         dev->changed = true;
         p2p_bridge_work(dev);
@@ -227,11 +227,6 @@ static void p2p_bridge_regs_write(void *opaque, hwaddr addr, uint64_t value,
 {
     P2PBridgeDevice *dev = opaque;
 
-    if (addr == P2P_BRIDGE_DOORBELL && size == 4) {
-        /* Where nothing else takes it: as the ioeventfd does. */
-        event_notifier_set(&dev->doorbell);
-        return;
-    }
     p2p_bridge_write(&dev->bridge, addr, value, size);
     p2p_bridge_after(dev);
 }
@@ -244,11 +239,31 @@ static const MemoryRegionOps p2p_bridge_regs_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
 
-/* Slots without a window */
+/*
+ * Any number of times, without the BQL: a guest that does nothing else does not
+ * hold up the main loop by it. An ioeventfd, where there is one, comes first.
+ */
+static void p2p_bridge_doorbell_write(void *opaque, hwaddr addr,
+                                      uint64_t value, unsigned size)
+{
+    if (addr == 0 && size == 4) {
+        event_notifier_set(&P2P_BRIDGE(opaque)->rung);
+    }
+}
+
+/* Slots without a window, and what is only written */
 static uint64_t p2p_bridge_slot_read(void *opaque, hwaddr addr, unsigned size)
 {
     return UINT64_MAX;
 }
+
+static const MemoryRegionOps p2p_bridge_doorbell_ops = {
+    .read = p2p_bridge_slot_read,
+    .write = p2p_bridge_doorbell_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+    .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+};
 
 static void p2p_bridge_slot_write(void *opaque, hwaddr addr, uint64_t value,
                                   unsigned size)
@@ -263,17 +278,32 @@ static const MemoryRegionOps p2p_bridge_slot_ops = {
     .impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
 
+static void p2p_bridge_add_registers(P2PBridgeDevice *dev)
+{
+    Object *obj = OBJECT(dev);
+
+    memory_region_init(&dev->bar0, obj, "p2p-bridge-bar0",
+                       P2P_BRIDGE_REGS_SIZE);
+    memory_region_init_io(&dev->regs, obj, &p2p_bridge_regs_ops, dev,
+                          "p2p-bridge-registers", P2P_BRIDGE_DOORBELL);
+    memory_region_add_subregion(&dev->bar0, 0, &dev->regs);
+    memory_region_init_io(&dev->doorbell, obj, &p2p_bridge_doorbell_ops, dev,
+                          "p2p-bridge-doorbell",
+                          P2P_BRIDGE_REGS_SIZE - P2P_BRIDGE_DOORBELL);
+    p2p_enable_lockless_io(&dev->doorbell);
+    memory_region_add_subregion(&dev->bar0, P2P_BRIDGE_DOORBELL,
+                                &dev->doorbell);
+    memory_region_add_eventfd(&dev->doorbell, 0, 4, false, 0, &dev->rung);
+    pci_register_bar(PCI_DEVICE(dev), P2P_BRIDGE_BAR_REGS,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY, &dev->bar0);
+}
+
 static bool p2p_bridge_add_bars(P2PBridgeDevice *dev, Error **errp)
 {
     PCIDevice *pci = PCI_DEVICE(dev);
     Object *obj = OBJECT(dev);
 
-    memory_region_init_io(&dev->regs, obj, &p2p_bridge_regs_ops, dev,
-                          "p2p-bridge-registers", P2P_BRIDGE_REGS_SIZE);
-    memory_region_add_eventfd(&dev->regs, P2P_BRIDGE_DOORBELL, 4, false, 0,
-                              &dev->doorbell);
-    pci_register_bar(pci, P2P_BRIDGE_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY,
-                     &dev->regs);
+    p2p_bridge_add_registers(dev);
     /* Written by us alone, and made anew where a state is loaded. */
     if (!memory_region_init_rom_nomigrate(&dev->page, obj,
                                           "p2p-bridge-status",
@@ -357,7 +387,7 @@ static void p2p_bridge_start(P2PBridgeDevice *dev)
     dev->timer = timer_new_ms(QEMU_CLOCK_VIRTUAL, p2p_bridge_timer, dev);
     p2p_bridge_init(&dev->bridge, &p2p_bridge_ops, dev, &config,
                     memory_region_get_ram_ptr(&dev->page));
-    event_notifier_set_handler(&dev->doorbell, p2p_bridge_rung);
+    event_notifier_set_handler(&dev->rung, p2p_bridge_rung);
     dev->change = qemu_add_vm_change_state_handler(p2p_bridge_vm_change, dev);
     p2p_bridges_add(dev);
 }
@@ -378,17 +408,15 @@ static void p2p_bridge_realize(PCIDevice *pci, Error **errp)
         }
         pcie_cap_flr_init(pci);
     }
-    ret = event_notifier_init(&dev->doorbell, 0);
+    ret = event_notifier_init(&dev->rung, 0);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "%s: cannot make an event for the "
                          "doorbell", p2p_device_name(pci));
         return;
     }
-    if (!p2p_bridge_add_bars(dev, errp)) {
-        event_notifier_cleanup(&dev->doorbell);
-        return;
+    if (p2p_bridge_add_bars(dev, errp)) {
+        p2p_bridge_start(dev);
     }
-    p2p_bridge_start(dev);
 }
 
 static void p2p_bridge_exit(PCIDevice *pci)
@@ -399,10 +427,11 @@ static void p2p_bridge_exit(PCIDevice *pci)
     p2p_bridge_detach_all(dev);
     p2p_bridges_del(dev);
     p2p_group_wake(p2p_bridge_group(dev));
-    event_notifier_set_handler(&dev->doorbell, NULL);
-    memory_region_del_eventfd(&dev->regs, P2P_BRIDGE_DOORBELL, 4, false, 0,
-                              &dev->doorbell);
-    event_notifier_cleanup(&dev->doorbell);
+    event_notifier_set_handler(&dev->rung, NULL);
+    memory_region_del_eventfd(&dev->doorbell, 0, 4, false, 0, &dev->rung);
+    /* Before 10.1 a region in one of the same owner kept the owner alive. */
+    memory_region_del_subregion(&dev->bar0, &dev->regs);
+    memory_region_del_subregion(&dev->bar0, &dev->doorbell);
     qemu_bh_delete(dev->work);
     timer_free(dev->timer);
     p2p_bridge_bus_free(dev->bus);
@@ -536,6 +565,12 @@ static const Property p2p_bridge_properties[] = {
                        1000),
 };
 
+/* A processor may still ring, without the BQL, when the device has gone. */
+static void p2p_bridge_finalize(Object *obj)
+{
+    event_notifier_cleanup(&P2P_BRIDGE(obj)->rung);
+}
+
 static void p2p_bridge_class_init(ObjectClass *oc, P2P_CLASS_DATA *data)
 {
     DeviceClass *dc = DEVICE_CLASS(oc);
@@ -560,6 +595,7 @@ static const TypeInfo p2p_bridge_info = {
     .parent = TYPE_PCI_DEVICE,
     .instance_size = sizeof(P2PBridgeDevice),
     .instance_init = p2p_bridge_instance_init,
+    .instance_finalize = p2p_bridge_finalize,
     .class_init = p2p_bridge_class_init,
     .interfaces = (P2P_INTERFACES[]) {
         { INTERFACE_CONVENTIONAL_PCI_DEVICE },
