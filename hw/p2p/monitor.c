@@ -7,6 +7,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-p2p.h"
 #include "qemu/cutils.h"
+#include "block/aio.h"
 #include "block/block_int.h"
 #include "system/block-backend.h"
 #include "qemu/module.h"
@@ -331,35 +332,65 @@ static bool p2p_revoke_from_guests(GPtrArray *windows)
     return wait;
 }
 
+typedef struct P2PUnshare {
+    P2PMember *member;
+    uint8_t bar;
+    uint64_t offset, size;
+    Error **errp;
+    Coroutine *co;
+} P2PUnshare;
+
+static void p2p_unshare_bh(void *opaque)
+{
+    P2PUnshare *unshare = opaque;
+
+    p2p_windows_unshare(unshare->member, unshare->bar, unshare->offset,
+                        unshare->size, unshare->errp);
+    aio_co_wake(unshare->co);
+}
+
+/* Whether to come back: a guest is to let go of windows, or has just done so. */
+static bool coroutine_fn p2p_unshare_wait(P2PMember *member,
+                                          GPtrArray *windows)
+{
+    g_autoptr(Object) group = object_ref(OBJECT(member->group));
+
+    if (!p2p_revoke_from_guests(windows)) {
+        return false;
+    }
+    p2p_bridges_wait(member->group);
+    return true;
+}
+
 void coroutine_fn qmp_p2p_unshare(const char *device, uint8_t bar,
                                   bool has_offset, uint64_t offset,
                                   bool has_size, uint64_t size, Error **errp)
 {
-    P2PMember *member;
+    P2PUnshare unshare = {
+        .bar = bar, .offset = has_offset ? offset : 0,
+        .size = has_size ? size : 0, .errp = errp,
+        .co = qemu_coroutine_self(),
+    };
     bool wait;
 
-    offset = has_offset ? offset : 0;
-    size = has_size ? size : 0;
     do {
         g_autoptr(GPtrArray) windows = NULL;
-        g_autoptr(Object) group = NULL;
 
         /* Anything may have happened meanwhile. */
-        member = p2p_find_settled_member(device, errp);
-        if (!member) {
+        unshare.member = p2p_find_settled_member(device, errp);
+        if (!unshare.member) {
             return;
         }
-        windows = p2p_windows_to_unshare(member, bar, offset, size, errp);
+        windows = p2p_windows_to_unshare(unshare.member, bar, unshare.offset,
+                                         unshare.size, errp);
         if (!windows) {
             return;
         }
-        wait = p2p_revoke_from_guests(windows);
-        if (wait) {
-            group = object_ref(OBJECT(member->group));
-            p2p_bridges_wait(member->group);
-        }
+        wait = p2p_unshare_wait(unshare.member, windows);
     } while (wait);
-    p2p_windows_unshare(member, bar, offset, size, errp);
+    /* Drives are told of mappings that go, and not by a coroutine. */
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_unshare_bh, &unshare);
+    qemu_coroutine_yield();
 }
 
 /* --- p2p-translate ----------------------------------------------------- */
