@@ -73,6 +73,19 @@ typedef struct P2PHostBar {
     bool is_64bit;
 } P2PHostBar;
 
+/* A port's registers name three ranges that it passes down. */
+typedef enum P2PPortRange {
+    P2P_RANGE_MEMORY,
+    P2P_RANGE_PREFETCHABLE,
+    P2P_RANGE_VGA,      /* of its legacy frame buffer, if that is enabled */
+    P2P_RANGES
+} P2PPortRange;
+
+typedef struct P2PPortWindow {
+    bool open;
+    uint64_t first, last;       /* bus addresses */
+} P2PPortWindow;
+
 typedef struct P2PIommu {
     char *name;         /* "dmar0" */
     char *kind;         /* "Intel VT-d", "AMD-Vi" or the name's text */
@@ -122,6 +135,11 @@ struct P2PFunction {
                                  * it has details: vf_decode of its physical
                                  * one, as its own bit is always 0 */
     bool vf_decode;             /* virtual functions decode (VF MSE) */
+    /* As the registers have it, of which Linux may know another story. */
+    uint64_t bar_addresses[P2P_BARS];   /* on the bus; 0: no memory BAR, not
+                                         * placed, or a virtual function's */
+    P2PPortWindow windows[P2P_RANGES];  /* of a bridge */
+    P2PPower pm_power;          /* of the power management capability */
     unsigned redirects;         /* functions from the root bus to this one */
     unsigned unreadable;        /* that redirect; whose ACS is unreadable */
 
@@ -132,7 +150,7 @@ struct P2PFunction {
     char *physical_function;    /* BDF; NULL: it is not a virtual one */
     const P2PIommu *iommu;              /* NULL: none translates for it */
     const P2PIommuGroup *iommu_group;   /* NULL: it is in none */
-    P2PPower power;
+    P2PPower power;             /* as Linux knows it */
     P2PLink link, max_link;     /* from configuration space, if it tells */
     P2PHostBar bars[P2P_BARS];
     bool has_p2pmem;            /* P2P memory published by its driver */
