@@ -32,6 +32,17 @@ extern const char *const p2p_cpu_keys[];            /* of proc/cpuinfo */
 /* @host was made up: the functions that it has are all that there are. */
 void p2p_host_is_complete(P2PHost *host);
 
+/*
+ * p2p_host_device: the functions of the device that @function is of, and all
+ * below them, as p2p_host_list() would have them: only these are read.  What
+ * could be anywhere, because its place cannot be read, is told to @skipped.
+ */
+GPtrArray *p2p_host_device(P2PHost *host, const P2PFunction *function,
+                           GPtrArray *skipped, char **why);
+
+/* Their addresses, @prefix before each, ';' in between; the caller frees it. */
+char *p2p_function_names(const GPtrArray *functions, const char *prefix);
+
 /* The folder of a function, or of all with bdf NULL; the caller frees it. */
 char *p2p_function_folder(const char *sysroot, const char *bdf);
 

@@ -156,7 +156,19 @@ void p2p_host_is_complete(P2PHost *host)
     g_ptr_array_sort(host->names, compare_names);
 }
 
-GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why)
+/* Whether @bdf is elsewhere than below @prefix, which begins its way. */
+static bool is_elsewhere(P2PHost *host, const char *bdf, const char *prefix)
+{
+    const P2PFunction *known = g_hash_table_lookup(host->functions, bdf);
+    g_autofree char *why = NULL;
+    g_autofree char *way = known ? g_strdup(known->host_path)
+                           : p2p_function_way(host->sysroot, bdf, &why);
+
+    return way && !g_str_has_prefix(way, prefix);
+}
+
+static GPtrArray *list_below(P2PHost *host, const char *prefix,
+                             GPtrArray *skipped, char **why)
 {
     const GPtrArray *names = list_names(host, why);
     GPtrArray *functions;
@@ -167,9 +179,12 @@ GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why)
     functions = g_ptr_array_new();
     for (guint i = 0; i < names->len; i++) {
         g_autofree char *cause = NULL;
-        const P2PFunction *function = p2p_host_function(
-            host, names->pdata[i], &cause);
+        const P2PFunction *function;
 
+        if (prefix && is_elsewhere(host, names->pdata[i], prefix)) {
+            continue;
+        }
+        function = p2p_host_function(host, names->pdata[i], &cause);
         if (function) {
             g_ptr_array_add(functions, (void *)function);
         } else if (skipped) {
@@ -177,6 +192,34 @@ GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why)
         }
     }
     return functions;
+}
+
+GPtrArray *p2p_host_list(P2PHost *host, GPtrArray *skipped, char **why)
+{
+    return list_below(host, NULL, skipped, why);
+}
+
+GPtrArray *p2p_host_device(P2PHost *host, const P2PFunction *function,
+                           GPtrArray *skipped, char **why)
+{
+    /* Without the last digit: all functions of the device begin like this. */
+    g_autofree char *prefix = g_strndup(function->host_path,
+                                        strlen(function->host_path) - 1);
+
+    return list_below(host, prefix, skipped, why);
+}
+
+char *p2p_function_names(const GPtrArray *functions, const char *prefix)
+{
+    GString *list = g_string_new(NULL);
+
+    for (guint i = 0; i < functions->len; i++) {
+        const P2PFunction *function = functions->pdata[i];
+
+        g_string_append_printf(list, "%s%s%s", i ? ";" : "", prefix,
+                               function->bdf);
+    }
+    return g_string_free(list, FALSE);
 }
 
 /* Index of the first of @names that is not before @name; their number: none */

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 #include "hw/p2p/topology.h"
-#include "host-bridge.h"
+#include "host-internal.h"
 
 /*
  * Flags of Linux's pci=config_acs= (6.11 and later), from Direct Translated
@@ -13,19 +13,6 @@
  */
 #define ACS_NO_REDIRECT        "x0x00xx"
 #define ACS_DIRECT_TRANSLATED  "1011101"
-
-static char *join(const GPtrArray *functions, const char *prefix)
-{
-    GString *list = g_string_new(NULL);
-
-    for (guint i = 0; i < functions->len; i++) {
-        const P2PFunction *function = functions->pdata[i];
-
-        g_string_append_printf(list, "%s%s%s", i ? ";" : "", prefix,
-                               function->bdf);
-    }
-    return g_string_free(list, FALSE);
-}
 
 bool p2p_topology_direct_translated(const P2PFunction *initiator,
                                     const P2PFunction *target)
@@ -67,12 +54,14 @@ static void add_acs_remedies(GPtrArray *remedies,
                              const P2PFunction *target,
                              const GPtrArray *redirects)
 {
-    g_autofree char *ports = join(redirects, "");
-    g_autofree char *flags = join(redirects, ACS_NO_REDIRECT "@");
+    g_autofree char *ports = p2p_function_names(redirects, "");
+    g_autofree char *flags = p2p_function_names(redirects,
+                                                ACS_NO_REDIRECT "@");
 
     if (can_translate(initiator, redirects) &&
         !p2p_topology_direct_translated(initiator, target)) {
-        g_autofree char *direct = join(redirects, ACS_DIRECT_TRANSLATED "@");
+        g_autofree char *direct = p2p_function_names(
+            redirects, ACS_DIRECT_TRANSLATED "@");
 
         add(remedies, g_strdup_printf(
             "boot the host with pci=config_acs=%s (Linux 6.11 or later): "

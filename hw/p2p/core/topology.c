@@ -6,6 +6,7 @@
 #include <string.h>
 #include "hw/p2p/topology.h"
 #include "host-bridge.h"
+#include "host-internal.h"
 
 const P2PFunction *p2p_topology_common(const P2PFunction *a,
                                        const P2PFunction *b)
@@ -114,16 +115,11 @@ GPtrArray *p2p_topology_redirects(const P2PFunction *initiator,
 
 static char *describe_redirects(const GPtrArray *redirects)
 {
-    g_autoptr(GString) list = g_string_new(NULL);
+    g_autofree char *list = p2p_function_names(redirects, "");
 
-    for (guint i = 0; i < redirects->len; i++) {
-        const P2PFunction *function = redirects->pdata[i];
-
-        g_string_append_printf(list, "%s%s", i ? ";" : "", function->bdf);
-    }
     return g_strdup_printf("ACS redirects requests to the root complex at %s "
                            "(boot the host with pci=disable_acs_redir=%s to "
-                           "let the switch route them)", list->str, list->str);
+                           "let the switch route them)", list, list);
 }
 
 /* The first one whose ACS cannot be read, from the top, up to below @end. */
