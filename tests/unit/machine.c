@@ -213,6 +213,41 @@ static unsigned link_register(MachineLink link)
     return 0;
 }
 
+static void put_bars(uint8_t *config, const MachineFunction *f)
+{
+    for (unsigned i = 0; i < (is_bridge(f->type) ? 2 : MACHINE_BARS); i++) {
+        const MachineBar *bar = &f->bars[i];
+
+        if (bar->size) {
+            put32(config, 0x10 + 4 * i, bar->start | (bar->io ? 0x1 : 0) |
+                  (bar->is_64bit ? 0x4 : 0) | (bar->prefetchable ? 0x8 : 0));
+        }
+        if (bar->size && bar->is_64bit) {
+            put32(config, 0x10 + 4 * ++i, bar->start >> 32);
+        }
+    }
+}
+
+/* Shut as Linux does it: the base above the limit. */
+static void put_windows(uint8_t *config, const MachineFunction *f)
+{
+    MachineWindow memory = f->memory, prefetchable = f->prefetchable;
+
+    if (!memory.last) {
+        memory.first = 0xfff00000;
+    }
+    if (!prefetchable.last) {
+        prefetchable.first = 0xfff00000;
+    }
+    put16(config, 0x20, memory.first >> 16 & 0xfff0);
+    put16(config, 0x22, memory.last >> 16 & 0xfff0);
+    put16(config, 0x24, (prefetchable.first >> 16 & 0xfff0) | 1);
+    put16(config, 0x26, (prefetchable.last >> 16 & 0xfff0) | 1);
+    put32(config, 0x28, prefetchable.first >> 32);
+    put32(config, 0x2c, prefetchable.last >> 32);
+    put16(config, 0x3e, f->vga ? 0x0008 : 0);
+}
+
 static void put_header(uint8_t *config, const MachineFunction *f)
 {
     bool virtual = f->physical_function;
@@ -223,9 +258,13 @@ static void put_header(uint8_t *config, const MachineFunction *f)
     put16(config, 0x06, 0x0010);
     put32(config, 0x08, f->class_code << 8);
     config[0x0e] = is_bridge(f->type) ? 0x81 : 0x00;
+    if (!virtual) {
+        put_bars(config, f);
+    }
     if (is_bridge(f->type)) {
         config[0x19] = f->secondary;
         config[0x1a] = f->subordinate;
+        put_windows(config, f);
     }
     config[0x34] = PM_AT;
 }

@@ -54,6 +54,10 @@ typedef struct MachineBar {
     bool io, is_64bit, prefetchable;
 } MachineBar;
 
+typedef struct MachineWindow {
+    uint64_t first, last;       /* last 0: shut */
+} MachineWindow;
+
 /* What is 0 or NULL is not there, unless a comment says otherwise. */
 typedef struct MachineFunction {
     /* From the host bridge, "pci0000:00/0000:00:01.0/0000:01:00.0" */
@@ -74,7 +78,9 @@ typedef struct MachineFunction {
     const char *iommu;          /* "dmar0" */
     const char *driver;
     const char *physical_function;      /* BDF; its own ids read as ~0 */
-    MachineBar bars[MACHINE_BARS];
+    MachineBar bars[MACHINE_BARS];      /* of a bridge two */
+    MachineWindow memory, prefetchable; /* of a bridge, in MiB */
+    bool vga;                           /* of a bridge: the frame buffer's */
     uint64_t p2pmem_size, p2pmem_available;
     size_t config_size;         /* bytes that can be read */
 } MachineFunction;

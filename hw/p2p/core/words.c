@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <errno.h>
+#include "hw/p2p/bus-address.h"
 #include "hw/p2p/map.h"
 #include "hw/p2p/topology.h"
 
@@ -66,6 +67,22 @@ static const char *const path_classes[P2P_PATH__MAX] = {
     [P2P_PATH_UNKNOWN] = "unknown",
 };
 
+static const char *const bus_obstacles[P2P_BUS__MAX] = {
+    [P2P_BUS_NONE] = "none",
+    [P2P_BUS_DISABLED] = "disabled",
+    [P2P_BUS_GUEST_IOMMU] = "guest-iommu",
+    [P2P_BUS_NOT_PASSTHROUGH] = "not-passthrough",
+    [P2P_BUS_UNKNOWN] = "unknown",
+    [P2P_BUS_NO_SWITCH] = "no-switch",
+    [P2P_BUS_CONVENTIONAL] = "conventional",
+    [P2P_BUS_REDIRECTED] = "redirected",
+    [P2P_BUS_OUTSIDE_PORT] = "outside-port",
+    [P2P_BUS_NO_DECODE] = "no-decode",
+    [P2P_BUS_ASLEEP] = "asleep",
+    [P2P_BUS_OVERLAP] = "overlap",
+    [P2P_BUS_STRANGER] = "stranger",
+};
+
 static const Reason *find_reason(P2PFaultReason reason)
 {
     return (unsigned)reason < P2P_FAULT__MAX ? &reasons[reason]
@@ -101,4 +118,12 @@ const char *p2p_path_class_str(P2PPathClass path_class)
 const char *p2p_verdict_str(const P2PVerdict *verdict)
 {
     return verdict->unknown ? "unknown" : p2p_map_type_str(verdict->map_type);
+}
+
+const char *p2p_bus_obstacle_str(P2PBusObstacle obstacle)
+{
+    if ((unsigned)obstacle >= P2P_BUS__MAX) {
+        return "unknown";
+    }
+    return bus_obstacles[obstacle];
 }
