@@ -186,6 +186,18 @@ static void set_p2pmem(const Reader *r, MachineFunction *f, char *text)
     f->p2pmem_available = free ? size(r, free) : f->p2pmem_size;
 }
 
+/* "0x90000000-0x9fffffff" */
+static MachineWindow window(const Reader *r, const char *text)
+{
+    MachineWindow result;
+
+    if (sscanf(text, "%" G_GINT64_MODIFIER "i-%" G_GINT64_MODIFIER "i",
+               (gint64 *)&result.first, (gint64 *)&result.last) != 2) {
+        die(r, "'%s' is not FIRST-LAST", text);
+    }
+    return result;
+}
+
 static void set_flag(const Reader *r, MachineFunction *f, const char *word)
 {
     if (strcmp(word, "ats") == 0) {
@@ -196,6 +208,8 @@ static void set_flag(const Reader *r, MachineFunction *f, const char *word)
         f->sriov = true;
     } else if (strcmp(word, "no-decode") == 0) {
         f->decode = false;
+    } else if (strcmp(word, "vga") == 0) {
+        f->vga = true;
     } else {
         die(r, "'%s' is no word of this language", word);
     }
@@ -230,6 +244,10 @@ static void set_word(const Reader *r, MachineFunction *f, char *word)
         f->power = value;
     } else if (strcmp(word, "p2pmem") == 0) {
         set_p2pmem(r, f, value);
+    } else if (strcmp(word, "memory") == 0) {
+        f->memory = window(r, value);
+    } else if (strcmp(word, "prefetchable") == 0) {
+        f->prefetchable = window(r, value);
     } else if (strcmp(word, "config") == 0) {
         f->config_size = MIN(number(r, value, 10), CONFIG_SIZE);
     } else if (g_str_has_prefix(word, "bar") && word[3] >= '0' &&
@@ -294,11 +312,46 @@ static unsigned bus_of(const char *bdf)
     return strtoul(strrchr(bdf, ':') - 2, NULL, 16);
 }
 
-/* A bridge's buses are those of the functions below it. */
+/* Make @window reach from @first to @last, in whole MiB. */
+static void widen(MachineWindow *window, uint64_t first, uint64_t last)
+{
+    const uint64_t mask = 0xfffff;
+
+    window->first = window->last ? MIN(window->first, first & ~mask)
+                                 : first & ~mask;
+    window->last = MAX(window->last, last | mask);
+}
+
+/* The windows of a port that says nothing of its own hold all BARs below. */
+static void widen_windows(MachineFunction *port, bool memory,
+                          bool prefetchable, const MachineFunction *below)
+{
+    for (unsigned i = 0; i < MACHINE_BARS; i++) {
+        const MachineBar *bar = &below->bars[i];
+        bool high = bar->prefetchable && bar->is_64bit;
+
+        if (!bar->size || !bar->start || bar->io) {
+            continue;
+        }
+        if (high && prefetchable) {
+            widen(&port->prefetchable, bar->start,
+                  bar->start + bar->size - 1);
+        } else if (!high && memory) {
+            widen(&port->memory, bar->start, bar->start + bar->size - 1);
+        }
+    }
+}
+
+/*
+ * A bridge's buses are those of the functions below it, and so are its
+ * windows.
+ */
 static void number_buses(const Reader *r)
 {
     for (guint i = 0; i < r->entries->len; i++) {
         Entry *port = r->entries->pdata[i];
+        bool memory = port && !port->function.memory.last;
+        bool prefetchable = port && !port->function.prefetchable.last;
 
         for (guint j = i + 1; port && j < r->entries->len; j++) {
             const Entry *below = r->entries->pdata[j];
@@ -311,6 +364,8 @@ static void number_buses(const Reader *r)
             }
             port->function.subordinate = MAX(port->function.subordinate,
                                              bus_of(below->bdf));
+            widen_windows(&port->function, memory, prefetchable,
+                          &below->function);
         }
     }
 }

@@ -79,7 +79,7 @@ typedef struct MachineFunction {
     const char *driver;
     const char *physical_function;      /* BDF; its own ids read as ~0 */
     MachineBar bars[MACHINE_BARS];      /* of a bridge two */
-    MachineWindow memory, prefetchable; /* of a bridge, in MiB */
+    MachineWindow memory, prefetchable; /* of a bridge, whole MiB */
     bool vga;                           /* of a bridge: the frame buffer's */
     uint64_t p2pmem_size, p2pmem_available;
     size_t config_size;         /* bytes that can be read */
