@@ -24,6 +24,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         g_assert((function.acs == P2P_ACS_REDIRECT) ==
                  (function.has_acs && (function.acs_control & redirect)));
     }
+    for (unsigned i = 0; i < P2P_RANGES; i++) {
+        const P2PPortWindow *window = &function.windows[i];
+
+        g_assert(!window->open ||
+                 (function.bridge && window->first <= window->last));
+    }
+    for (unsigned i = function.bridge ? 2 : P2P_BARS; i < P2P_BARS; i++) {
+        g_assert(function.bar_addresses[i] == 0);
+    }
     g_free(function.why_no_acs);
     return 0;
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <glib/gstdio.h>
+#include "hw/p2p/bus-address.h"
 #include "hw/p2p/plan.h"
 #include "hw/p2p/topology.h"
 #include "machine.h"
@@ -81,6 +82,27 @@ static const char *const root_files[] = {
     "sys/kernel/iommu_groups", "sys/bus/pci/devices",
 };
 
+/* Each BAR is where the ports above let it be reached. */
+#define BAR_SIZE  0x1000000
+#define BAR(i)    (0x80000000 + (uint64_t)(i) * BAR_SIZE)
+
+static MachineWindow window_of(size_t i)
+{
+    switch (i) {
+    case 1:
+    case 2:
+        return (MachineWindow) { BAR(5), BAR(8) - 1 };
+    case 3:
+        return (MachineWindow) { BAR(5), BAR(6) - 1 };
+    case 4:
+        return (MachineWindow) { BAR(6), BAR(8) - 1 };
+    case 8:
+        return (MachineWindow) { BAR(9), BAR(10) - 1 };
+    default:
+        return (MachineWindow) { 0, 0 };
+    }
+}
+
 static Machine make_tree(void)
 {
     Machine machine = machine_new();
@@ -92,13 +114,14 @@ static Machine make_tree(void)
                   "0x00000000fee00000 0x00000000feefffff msi\n");
     for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
         machine_function(&machine, &(MachineFunction) {
-            .way = ways[i], .type = types[i], .acs = i % 3 ? NO_ACS : 0x1d,
+            .way = ways[i], .type = types[i], .acs = i % 7 ? NO_ACS : 0x1d,
             .acs_capability = 0x5f, .ats = true, .vendor = 0x8086,
             .device = 0x29c0, .decode = true, .power = "D0",
             .link = { 8, 4 }, .max_link = { 16, 4 }, .group = 1,
             .iommu = i % 2 ? "dmar0" : "ivhd0", .driver = "vfio-pci",
             .physical_function = i == 7 ? "0000:04:00.0" : NULL,
-            .bars[0] = { 0x80000000, 0x1000000, false, true, true },
+            .bars[0] = { BAR(i), BAR_SIZE, false, true, true },
+            .prefetchable = window_of(i),
             .p2pmem_size = 0x10000, .config_size = CONFIG_SIZE,
         });
     }
@@ -329,6 +352,45 @@ static void check_pair(P2PHost *host, const P2PFunction *a,
     }
 }
 
+/*
+ * Everything belongs to the VM, which has little memory: yes only if the way is
+ * what the topology rules say it has to be, and then the BAR's address.
+ */
+static void check_bus_address(P2PHost *host, const P2PFunction *initiator,
+                              const P2PFunction *target,
+                              const GPtrArray *functions)
+{
+    const P2PBusRange reach = { 0, 0x10000 };
+    g_autoptr(GPtrArray) owned = g_ptr_array_new();
+    g_autofree char *why = NULL;
+    P2PBusAddr address = { 0 };
+    P2PBusRequest request = {
+        .enabled = true, .initiator = initiator->bdf, .target = target->bdf,
+        .bar_size = target->bars[0].size, .offset = 0x1000, .size = 0x1000,
+        .reach = &reach, .n_reach = 1,
+    };
+    P2PVerdict verdict = p2p_topology_verdict(host, initiator, target);
+    P2PBusObstacle obstacle;
+
+    for (guint i = 0; i < functions->len; i++) {
+        g_ptr_array_add(owned, ((P2PFunction *)functions->pdata[i])->bdf);
+    }
+    request.owned = (const char *const *)owned->pdata;
+    request.n_owned = owned->len;
+    obstacle = p2p_bus_address(host, &request, &address, &why);
+    g_assert((obstacle == P2P_BUS_NONE) == (why == NULL));
+    if (obstacle != P2P_BUS_NONE) {
+        check_text(why);
+        return;
+    }
+    g_assert(initiator != target && verdict.map_type == P2P_MAP_BUS_ADDR);
+    g_assert(address.bus == target->bars[0].start + 0x1000);
+    g_assert(address.bus == target->bar_addresses[0] + 0x1000);
+    request.n_owned = 0;
+    g_assert(p2p_bus_address(host, &request, &address, NULL) ==
+             P2P_BUS_STRANGER);
+}
+
 /* Whatever the functions are: a plan, or a reason. */
 static void check_plan(P2PHost *host, const GPtrArray *functions)
 {
@@ -392,6 +454,7 @@ static void check_host(const char *root)
                      pair.map_type == all.map_type &&
                      pair.unknown == all.unknown);
             check_pair(host, a, b);
+            check_bus_address(host, a, b, functions);
         }
     }
     check_plan(host, functions);
