@@ -432,6 +432,40 @@ static void write_p2pmem(const Machine *machine, const char *bdf,
                    "%" G_GUINT64_FORMAT "\n", f->p2pmem_available);
 }
 
+static void write_power(const Machine *machine, const char *bdf,
+                        const char *power)
+{
+    if (power) {
+        machine_printf(machine, bdf, "power_state", "%s\n", power);
+    } else {
+        g_autofree char *path = machine_file(machine, bdf, "power_state");
+
+        g_unlink(path);         /* if it is there */
+    }
+}
+
+void machine_rewrite(const Machine *machine, const MachineFunction *f)
+{
+    const char *bdf = strrchr(f->way, '/') + 1;
+    uint8_t config[CONFIG_SIZE];
+
+    machine_printf(machine, bdf, "vendor", "0x%04x\n", f->vendor);
+    machine_printf(machine, bdf, "device", "0x%04x\n", f->device);
+    machine_printf(machine, bdf, "class", "0x%06x\n", f->class_code);
+    machine_printf(machine, bdf, "numa_node", "%d\n", f->numa_node);
+    put_function(config, f);
+    machine_config(machine, bdf, config, f->config_size);
+    write_power(machine, bdf, f->power);
+    if (f->max_link.speed) {
+        write_link(machine, bdf, "current", f->link);
+        write_link(machine, bdf, "max", f->max_link);
+    }
+    write_bars(machine, bdf, f);
+    if (f->p2pmem_size) {
+        write_p2pmem(machine, bdf, f);
+    }
+}
+
 void machine_function(const Machine *machine, const MachineFunction *f)
 {
     const char *bdf = strrchr(f->way, '/') + 1;
@@ -440,28 +474,11 @@ void machine_function(const Machine *machine, const MachineFunction *f)
     g_autofree char *link = g_strdup_printf("%s/sys/bus/pci/devices/%s",
                                             machine->root, bdf);
     g_autofree char *target = g_strdup_printf("../../../devices/%s", f->way);
-    uint8_t config[CONFIG_SIZE];
 
     make_folder(folder);
     make_link(link, target);
-    machine_printf(machine, bdf, "vendor", "0x%04x\n", f->vendor);
-    machine_printf(machine, bdf, "device", "0x%04x\n", f->device);
-    machine_printf(machine, bdf, "class", "0x%06x\n", f->class_code);
-    machine_printf(machine, bdf, "numa_node", "%d\n", f->numa_node);
-    put_function(config, f);
-    machine_config(machine, bdf, config, f->config_size);
-    if (f->power) {
-        machine_printf(machine, bdf, "power_state", "%s\n", f->power);
-    }
-    if (f->max_link.speed) {
-        write_link(machine, bdf, "current", f->link);
-        write_link(machine, bdf, "max", f->max_link);
-    }
-    write_bars(machine, bdf, f);
+    machine_rewrite(machine, f);
     write_links(machine, f);
-    if (f->p2pmem_size) {
-        write_p2pmem(machine, bdf, f);
-    }
 }
 
 void machine_add(const Machine *machine, const char *way, int type, int acs)

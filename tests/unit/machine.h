@@ -111,6 +111,9 @@ void machine_group(const Machine *machine, int number, const char *type,
 
 void machine_function(const Machine *machine, const MachineFunction *function);
 
+/* The files of one that is there, but not its links. */
+void machine_rewrite(const Machine *machine, const MachineFunction *function);
+
 /* A function of which nothing matters but its type and ACS. */
 void machine_add(const Machine *machine, const char *way, int type, int acs);
 
