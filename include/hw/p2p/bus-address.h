@@ -14,27 +14,27 @@
 #include "hw/p2p/host.h"
 
 /*
- * In the order in which they are looked at; what does not hold.  "Below" is the
- * device of the switch's upstream port and all that is below it.  The switch is
- * the one above initiator and target, or, if ports above it let requests pass
- * to their neighbours, the outermost one that requests reach like this.
+ * In the order in which they are looked at; what does not hold.
+ *
+ * What cannot be known is also where a virtual function's BARs are, and where
+ * requests go at a port of no known kind.  "Below" is the device of the
+ * switch's upstream port and all that is below it.  The switch is the one above
+ * initiator and target, or, if ports above it let requests pass to their
+ * neighbours, the outermost one that requests reach like this.
  */
 typedef enum P2PBusObstacle {
     P2P_BUS_NONE,
     P2P_BUS_DISABLED,           /* the group has bus-address=off */
     P2P_BUS_GUEST_IOMMU,        /* translates for the initiator */
     P2P_BUS_NOT_PASSTHROUGH,    /* initiator or target; or it is a bridge */
-    P2P_BUS_UNKNOWN,            /* something could not be read, or is no
-                                 * known kind of port; target virtual */
+    P2P_BUS_UNKNOWN,            /* something could not be read */
     P2P_BUS_NO_SWITCH,          /* none below the root complex above both */
     P2P_BUS_CONVENTIONAL,       /* a bridge to conventional PCI on the way */
     P2P_BUS_REDIRECTED,         /* by ACS: RR, CR or EC */
-    P2P_BUS_OUTSIDE_PORT,       /* not in the BAR or a port's window; the BAR
-                                 * has no address, or another size */
+    P2P_BUS_OUTSIDE_PORT,       /* not in the BAR as it is, or a port's window */
     P2P_BUS_NO_DECODE,          /* target or a port; or the BAR moved */
     P2P_BUS_ASLEEP,             /* target, initiator or a port not in D0 */
-    P2P_BUS_OVERLAP,            /* something the initiator reaches else: with
-                                 * a BAR or port's window below */
+    P2P_BUS_OVERLAP,            /* what the initiator reaches, with one below */
     P2P_BUS_STRANGER,           /* a function below that is not the VM's */
     P2P_BUS__MAX
 } P2PBusObstacle;

@@ -135,9 +135,11 @@ struct P2PFunction {
                                  * it has details: vf_decode of its physical
                                  * one, as its own bit is always 0 */
     bool vf_decode;             /* virtual functions decode (VF MSE) */
-    /* As the registers have it, of which Linux may know another story. */
-    uint64_t bar_addresses[P2P_BARS];   /* on the bus; 0: no memory BAR, not
-                                         * placed, or a virtual function's */
+    /*
+     * As the registers have it, of which Linux may know another story: where
+     * memory BARs are on the bus, 0 if they are not, or virtual functions'.
+     */
+    uint64_t bar_addresses[P2P_BARS];
     P2PPortWindow windows[P2P_RANGES];  /* of a bridge */
     P2PPower pm_power;          /* of the power management capability */
     unsigned redirects;         /* functions from the root bus to this one */
