@@ -429,8 +429,8 @@ static bool does_not_decode(Check *c)
 
         if (f != c->initiator && !f->decodes_memory) {
             return say(c, "%s does not decode memory now: %s", f->bdf,
-                       f == c->target ? "its driver in the guest has to "
-                                        "enable it, or a reset to end"
+                       f == c->target
+                       ? "its driver has to enable it, or a reset to end"
                        : "nothing passes this port until the host enables it");
         }
     }
