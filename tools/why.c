@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
+#include "hw/p2p/bus-address.h"
 #include "show.h"
 
 /* All that there is to say of a pair. */
@@ -16,6 +17,11 @@ typedef struct Explanation {
     char *root_complex;
     GPtrArray *remedies;            /* of char * */
     GPtrArray *notes;               /* of char *: passing states */
+    bool bus_asked;                 /* the rest is of --bus-address */
+    P2PBusObstacle bus_obstacle;
+    P2PBusAddr bus_address;         /* if there is no obstacle */
+    unsigned bus_bar;
+    char *bus_why;
 } Explanation;
 
 /* --- Finding it out ------------------------------------------------------ */
@@ -190,10 +196,73 @@ static void explain(Explanation *e)
     note_vm(e);
 }
 
+/* --- Untranslated addresses ----------------------------------------------- */
+
+static unsigned largest_bar(const P2PFunction *function)
+{
+    unsigned largest = 0;
+
+    for (unsigned i = 1; i < P2P_BARS; i++) {
+        const P2PHostBar *bar = &function->bars[i];
+
+        if (bar->memory && (!function->bars[largest].memory ||
+                            bar->size > function->bars[largest].size)) {
+            largest = i;
+        }
+    }
+    return largest;
+}
+
+/* For a VM that has both functions, and no memory where it could matter. */
+static void explain_bus_address(Explanation *e)
+{
+    const char *owned[] = { e->initiator->bdf, e->target->bdf };
+    unsigned bar = largest_bar(e->target);
+    uint64_t size = e->target->bars[bar].size;
+    P2PBusRequest request = {
+        .enabled = true, .initiator = owned[0], .target = owned[1],
+        .bar = bar, .bar_size = size, .size = size,
+        .owned = owned, .n_owned = G_N_ELEMENTS(owned),
+    };
+
+    e->bus_bar = bar;
+    e->bus_obstacle = p2p_bus_address(e->host, &request, &e->bus_address,
+                                      &e->bus_why);
+}
+
+static void print_bus_address(const Explanation *e)
+{
+    if (e->bus_obstacle != P2P_BUS_NONE) {
+        printf("Bus        no, %s: %s\n",
+               p2p_bus_obstacle_str(e->bus_obstacle), e->bus_why);
+        return;
+    }
+    printf("Bus        yes: a VM that has both, and nothing at an address that "
+           "is taken below the switch, can have BAR %u by its bus address "
+           "0x%" G_GINT64_MODIFIER "x\n", e->bus_bar, e->bus_address.bus);
+}
+
+static void bus_address_json(JsonBuilder *builder, const Explanation *e)
+{
+    json_builder_set_member_name(builder, "bus-address");
+    json_builder_begin_object(builder);
+    tool_json_bool(builder, "possible", e->bus_obstacle == P2P_BUS_NONE);
+    if (e->bus_obstacle == P2P_BUS_NONE) {
+        json_builder_set_member_name(builder, "bar");
+        json_builder_add_int_value(builder, e->bus_bar);
+    } else {
+        tool_json_string(builder, "obstacle",
+                         p2p_bus_obstacle_str(e->bus_obstacle));
+        tool_json_string(builder, "reason", e->bus_why);
+    }
+    json_builder_end_object(builder);
+}
+
 static void explanation_clear(Explanation *e)
 {
     g_free(e->reason);
     g_free(e->root_complex);
+    g_free(e->bus_why);
     g_clear_pointer(&e->remedies, g_ptr_array_unref);
     g_clear_pointer(&e->notes, g_ptr_array_unref);
 }
@@ -314,6 +383,9 @@ static void print_text(const Explanation *e)
     } else if (!word->yes) {
         puts("Remedy     no remedy");
     }
+    if (e->bus_asked) {
+        print_bus_address(e);
+    }
     for (guint i = 0; i < e->notes->len; i++) {
         printf("Note       %s\n", (char *)e->notes->pdata[i]);
     }
@@ -332,6 +404,9 @@ static void print_json(const Explanation *e)
     tool_json_string(builder, "root-complex", e->root_complex);
     tool_json_strings(builder, "remedies", e->remedies);
     tool_json_strings(builder, "notes", e->notes);
+    if (e->bus_asked) {
+        bus_address_json(builder, e);
+    }
     json_builder_set_member_name(builder, "hops");
     json_builder_begin_array(builder);
     for (guint i = 0; i < hops->len; i++) {
@@ -350,9 +425,11 @@ static void print_json(const Explanation *e)
 
 static ToolStatus run(const ToolCommand *command, int argc, char **argv)
 {
-    gboolean json = false;
+    gboolean json = false, bus_address = false;
     const GOptionEntry options[] = {
         TOOL_SYSROOT_OPTION,
+        { "bus-address", 'b', 0, G_OPTION_ARG_NONE, &bus_address,
+          "Say whether a VM can have an untranslated bus address", NULL },
         { "json", 'j', 0, G_OPTION_ARG_NONE, &json, "Print JSON", NULL },
         { NULL },
     };
@@ -374,6 +451,10 @@ static ToolStatus run(const ToolCommand *command, int argc, char **argv)
         return TOOL_CANNOT;
     }
     explain(&e);
+    e.bus_asked = bus_address;
+    if (bus_address) {
+        explain_bus_address(&e);
+    }
     if (json) {
         print_json(&e);
     } else {
@@ -388,6 +469,7 @@ const ToolCommand tool_why = {
     .summary = "explain whether a device reaches another, and what to change",
     .examples =
         "  qemu-p2p why 65:00.0 66:00.0\n"
+        "  sudo qemu-p2p why --bus-address 65:00.0 66:00.0\n"
         "  qemu-p2p why --json --sysroot DIR 0000:65:00.0 0000:66:00.0\n"
         "Exit status 1 if the verdict is not-supported or unknown.\n",
     .run = run,
