@@ -16,6 +16,7 @@
 /*
  * In the order in which they are looked at; what does not hold.
  *
+ * A BAR that has no address, or another size than the VM knows, holds nothing.
  * What cannot be known is also where a virtual function's BARs are, and where
  * requests go at a port of no known kind.  "Below" is the device of the
  * switch's upstream port and all that is below it.  The switch is the one above
@@ -31,7 +32,7 @@ typedef enum P2PBusObstacle {
     P2P_BUS_NO_SWITCH,          /* none below the root complex above both */
     P2P_BUS_CONVENTIONAL,       /* a bridge to conventional PCI on the way */
     P2P_BUS_REDIRECTED,         /* by ACS: RR, CR or EC */
-    P2P_BUS_OUTSIDE_PORT,       /* not in the BAR as it is, or a port's window */
+    P2P_BUS_OUTSIDE_PORT,       /* not in the BAR, or a port's window */
     P2P_BUS_NO_DECODE,          /* target or a port; or the BAR moved */
     P2P_BUS_ASLEEP,             /* target, initiator or a port not in D0 */
     P2P_BUS_OVERLAP,            /* what the initiator reaches, with one below */
