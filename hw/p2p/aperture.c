@@ -23,13 +23,16 @@ typedef struct P2PShown {
 
 static QTAILQ_HEAD(, P2PShown) p2p_shown = QTAILQ_HEAD_INITIALIZER(p2p_shown);
 
-/* It may be freed at once: FlatViews hold what is behind an alias. */
-static void p2p_shown_hide(P2PShown *shown)
+static P2PShown *p2p_shown_find(P2PBarWindow *window)
 {
-    if (shown->visible) {
-        memory_region_del_subregion(shown->aperture, &shown->alias);
-        shown->visible = false;
+    P2PShown *shown;
+
+    QTAILQ_FOREACH(shown, &p2p_shown, next) {
+        if (shown->window == window) {
+            return shown;
+        }
     }
+    g_assert_not_reached();
 }
 
 void p2p_apertures_sync(void)
@@ -37,10 +40,24 @@ void p2p_apertures_sync(void)
     P2PShown *shown;
 
     QTAILQ_FOREACH(shown, &p2p_shown, next) {
-        if (shown->window->lost) {
-            p2p_shown_hide(shown);
+        bool wanted = !shown->window->lost;
+
+        if (wanted && !shown->visible) {
+            memory_region_add_subregion_overlap(shown->aperture,
+                                                shown->window->offset,
+                                                &shown->alias, 1);
+        } else if (!wanted && shown->visible) {
+            memory_region_del_subregion(shown->aperture, &shown->alias);
         }
+        shown->visible = wanted;
     }
+}
+
+bool p2p_aperture_is_empty_at(P2PBarWindow *window, MemoryRegionSection *s,
+                              uint64_t at)
+{
+    return s->mr == p2p_shown_find(window)->aperture &&
+           s->offset_within_region == window->offset + at;
 }
 
 P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
@@ -64,31 +81,17 @@ P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
     shown->window->source_offset = source_offset;
     shown->window->source_moves = source->moves;
     shown->aperture = aperture;
-    shown->visible = true;
     QTAILQ_INSERT_TAIL(&p2p_shown, shown, next);
 
     memory_region_init_alias(&shown->alias, memory_region_owner(aperture),
                              "p2p-aperture", range.mr, range.mr_offset, size);
     memory_region_set_readonly(&shown->alias, access == P2P_ACCESS_RO);
     p2p_changed();
-    /* The end of this transaction finds the window. */
-    memory_region_add_subregion_overlap(aperture, offset, &shown->alias, 1);
+    p2p_update();
     trace_p2p_aperture_attach(p2p_device_name(member->dev), offset, size,
                               p2p_device_name(source->owner->dev), source->bar,
                               source->offset + source_offset);
     return shown->window;
-}
-
-static P2PShown *p2p_shown_find(P2PBarWindow *window)
-{
-    P2PShown *shown;
-
-    QTAILQ_FOREACH(shown, &p2p_shown, next) {
-        if (shown->window == window) {
-            return shown;
-        }
-    }
-    g_assert_not_reached();
 }
 
 void p2p_aperture_detach(P2PBarWindow *window)
@@ -99,10 +102,12 @@ void p2p_aperture_detach(P2PBarWindow *window)
 
     trace_p2p_aperture_detach(p2p_device_name(member->dev), window->offset,
                               window->size);
-    p2p_shown_hide(shown);
+    /* Out of IOMMUs, views and the aperture, all in one. */
+    window->lost = true;
     g_ptr_array_add(windows, window);
     p2p_windows_remove(member, windows, NULL);
     QTAILQ_REMOVE(&p2p_shown, shown, next);
+    /* FlatViews hold what is behind an alias, not the alias. */
     object_unparent(OBJECT(&shown->alias));
     g_free(shown);
 }

@@ -11,7 +11,7 @@
 #include "migration/blocker.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "system/runstate.h"
+#include "system/reset.h"
 #include "hw/p2p/bridge-internal.h"
 #include "hw/p2p/bus-address.h"
 #include "trace.h"
@@ -29,7 +29,9 @@ typedef struct P2PBusGiven {
     uint8_t bar;
     uint64_t offset;        /* in the BAR */
     uint64_t size;
+    P2PBusAddr address;     /* of its first byte */
     int64_t deadline;       /* revoked: ms of the virtual clock; 0: it is not */
+    bool offered;           /* the guest has not got it yet, and may never */
 } P2PBusGiven;
 
 struct P2PBridgeBus {
@@ -42,6 +44,7 @@ struct P2PBridgeBus {
 };
 
 static void p2p_bus_timer(void *opaque);
+static void p2p_bus_reset(void *opaque);
 
 P2PBridgeBus *p2p_bridge_bus_new(P2PBridgeDevice *dev)
 {
@@ -50,11 +53,13 @@ P2PBridgeBus *p2p_bridge_bus_new(P2PBridgeDevice *dev)
     bus->dev = dev;
     bus->given = g_array_new(false, true, sizeof(P2PBusGiven));
     bus->timer = timer_new_ms(QEMU_CLOCK_VIRTUAL, p2p_bus_timer, bus);
+    qemu_register_reset(p2p_bus_reset, bus);
     return bus;
 }
 
 void p2p_bridge_bus_free(P2PBridgeBus *bus)
 {
+    qemu_unregister_reset(p2p_bus_reset, bus);
     timer_free(bus->timer);
     migrate_del_blocker(&bus->no_migration);
     g_clear_pointer(&bus->host, p2p_host_free);
@@ -193,6 +198,13 @@ static bool p2p_bus_block_migration(P2PBridgeBus *bus)
     return migrate_add_blocker(&bus->no_migration, NULL) >= 0;
 }
 
+static void p2p_bus_unblock_migration(P2PBridgeBus *bus)
+{
+    if (!bus->given->len) {
+        migrate_del_blocker(&bus->no_migration);
+    }
+}
+
 static P2PBusGiven *p2p_bus_find(P2PBridgeBus *bus, const P2PBusGiven *like)
 {
     for (guint i = 0; i < bus->given->len; i++) {
@@ -220,23 +232,26 @@ unsigned p2p_bridge_op_bus_address(void *opaque, uint32_t rid, uint64_t gpa,
     P2PBarWindow *window = p2p_bus_window_at(p2p_bridge_group(dev), gpa);
     P2PMemoryPlace memory;
     P2PBusGiven *known, wanted;
-    P2PBusAddr first;
     unsigned obstacle;
 
     if (!initiator || !window) {
         return P2P_BRIDGE_BUS_UNKNOWN;
     }
+    if (len > window->size - (gpa - window->gpa)) {
+        return P2P_BRIDGE_BUS_UNKNOWN;
+    }
     memory = p2p_window_memory(window);
     wanted = (P2PBusGiven) {
         .initiator = initiator, .target = memory.member, .bar = memory.bar,
-        .offset = memory.offset, .size = window->size,
+        .offset = memory.offset, .size = window->size, .offered = true,
     };
-    obstacle = p2p_bus_ask(bus, initiator, &wanted, &first);
+    obstacle = p2p_bus_ask(bus, initiator, &wanted, &wanted.address);
     if (obstacle) {
         return obstacle;
     }
     known = p2p_bus_find(bus, &wanted);
-    if (known && known->deadline) {
+    if (known && (known->deadline ||
+                  known->address.bus != wanted.address.bus)) {
         return P2P_BRIDGE_BUS_UNKNOWN;  /* until it has let go */
     }
     if (!p2p_bus_block_migration(bus)) {
@@ -249,8 +264,24 @@ unsigned p2p_bridge_op_bus_address(void *opaque, uint32_t rid, uint64_t gpa,
                                   P2P_BUS_CHECK_MS);
         }
     }
-    *address = first.bus + (gpa - window->gpa);
+    *address = wanted.address.bus + (gpa - window->gpa);
     return 0;
+}
+
+void p2p_bridge_op_bus_end(void *opaque, bool given)
+{
+    P2PBridgeBus *bus = P2P_BRIDGE(opaque)->bus;
+
+    for (guint i = bus->given->len; i-- > 0; ) {
+        P2PBusGiven *entry = &g_array_index(bus->given, P2PBusGiven, i);
+
+        if (entry->offered && !given) {
+            g_array_remove_index_fast(bus->given, i);
+        } else {
+            entry->offered = false;
+        }
+    }
+    p2p_bus_unblock_migration(bus);
 }
 
 /* --- Taking back ------------------------------------------------------- */
@@ -277,6 +308,9 @@ static void p2p_bus_look_at(P2PBridgeBus *bus, P2PBusGiven *given,
         return;
     }
     obstacle = p2p_bus_ask(bus, given->initiator, given, &address);
+    if (!obstacle && address.bus != given->address.bus) {
+        obstacle = P2P_BRIDGE_BUS_NO_DECODE;    /* it is not where it was */
+    }
     if (obstacle) {
         given->deadline = now + bus->dev->revoke_timeout;
         p2p_bridge_bus_revoked(&bus->dev->bridge,
@@ -290,10 +324,8 @@ void p2p_bridge_bus_check(P2PBridgeBus *bus)
     int64_t now = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
     int64_t next = now + P2P_BUS_CHECK_MS;
 
-    if (bus->given->len) {
-        /* What has changed may be the host. */
-        g_clear_pointer(&bus->host, p2p_host_free);
-    }
+    /* What has changed may be the host. */
+    g_clear_pointer(&bus->host, p2p_host_free);
     for (guint i = 0; i < bus->given->len; ) {
         P2PBusGiven *given = &g_array_index(bus->given, P2PBusGiven, i);
 
@@ -308,9 +340,8 @@ void p2p_bridge_bus_check(P2PBridgeBus *bus)
     }
     if (bus->given->len) {
         timer_mod(bus->timer, next);
-    } else {
-        migrate_del_blocker(&bus->no_migration);
     }
+    p2p_bus_unblock_migration(bus);
 }
 
 static void p2p_bus_timer(void *opaque)
@@ -329,9 +360,13 @@ static void p2p_bus_remove(P2PBridgeBus *bus, P2PMember *initiator,
             g_array_remove_index_fast(bus->given, i);
         }
     }
-    if (!bus->given->len) {
-        migrate_del_blocker(&bus->no_migration);
-    }
+    p2p_bus_unblock_migration(bus);
+}
+
+/* All devices were reset: nobody uses any. */
+static void p2p_bus_reset(void *opaque)
+{
+    p2p_bus_remove(opaque, NULL, NULL);
 }
 
 bool p2p_bridge_op_bus_release(void *opaque, uint32_t initiator,

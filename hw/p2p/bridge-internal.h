@@ -21,6 +21,7 @@
 typedef struct P2PBridgeTarget {
     P2PMember *member;      /* NULL: the record is free, or the target left */
     P2PBarWindow *window;   /* in the aperture; NULL: not attached */
+    hwaddr gpa;             /* of the host window when it was attached */
     uint32_t lost;          /* P2P_BRIDGE_REVOKE_*, to be told; 0: it is not */
     uint32_t rid;           /* of a state that was loaded; else not used */
 } P2PBridgeTarget;
@@ -51,7 +52,7 @@ struct P2PBridgeDevice {
     bool loaded;            /* windows of a state are to be attached */
 
     P2PBridgeInventory inventory;
-    bool changed;           /* the inventory may be another one */
+    bool changed;           /* members, windows or grants of the group are */
     P2PBridgeBus *bus;
 
     QTAILQ_ENTRY(P2PBridgeDevice) next;
@@ -106,6 +107,9 @@ void p2p_bridge_restore_targets(P2PBridgeDevice *dev);
 void p2p_bridge_inventory_init(P2PBridgeInventory *inventory);
 void p2p_bridge_inventory_clear(P2PBridgeInventory *inventory);
 
+/* Whether the guest has given other numbers to buses. */
+bool p2p_bridge_inventory_renumbered(P2PBridgeDevice *dev);
+
 /* Make it anew; returns whether it is another one now. */
 bool p2p_bridge_inventory_update(P2PBridgeDevice *dev);
 
@@ -117,6 +121,7 @@ void p2p_bridge_bus_free(P2PBridgeBus *bus);
 /* See P2PBridgeOps. */
 unsigned p2p_bridge_op_bus_address(void *opaque, uint32_t rid, uint64_t gpa,
                                    uint32_t len, uint64_t *address);
+void p2p_bridge_op_bus_end(void *opaque, bool given);
 bool p2p_bridge_op_bus_release(void *opaque, uint32_t initiator,
                                uint32_t target);
 

@@ -126,6 +126,23 @@ static bool p2p_array_equal(const GArray *a, const GArray *b)
                                                   (GArray *)a));
 }
 
+bool p2p_bridge_inventory_renumbered(P2PBridgeDevice *dev)
+{
+    GArray *members = dev->inventory.members;
+    P2PMember *member;
+    guint i = 0;
+
+    P2P_FOREACH_MEMBER(member, p2p_bridge_group(dev)) {
+        if (i < members->len &&
+            g_array_index(members, P2PBridgeMember, i).rid !=
+            p2p_bridge_rid(member->dev)) {
+            return true;
+        }
+        i++;
+    }
+    return false;
+}
+
 bool p2p_bridge_inventory_update(P2PBridgeDevice *dev)
 {
     P2PBridgeInventory *old = &dev->inventory;

@@ -84,6 +84,7 @@ unsigned p2p_bridge_op_attach(void *opaque, unsigned record, uint64_t offset)
         source, window->offset - source->offset, window->size,
         window->access == P2P_BRIDGE_ACCESS_RW ? P2P_ACCESS_RW
                                                : P2P_ACCESS_RO);
+    target->gpa = source->gpa;
     return target->window ? P2P_BRIDGE_OK : P2P_BRIDGE_LIMIT;
 }
 
@@ -123,10 +124,24 @@ static void p2p_bridge_note_lost(P2PBridgeDevice *dev, unsigned record,
     }
 }
 
+/* A BAR that moves is first taken away, and then is somewhere else. */
+static bool p2p_bridge_has_moved(P2PBridgeDevice *dev, unsigned record)
+{
+    P2PBarWindow *source = p2p_bridge_source(dev, record);
+
+    return source && source->state == P2P_WINDOW_STATE_MAPPED &&
+           source->gpa != dev->targets[record].gpa;
+}
+
 void p2p_bridge_tell_lost(P2PBridgeDevice *dev)
 {
     for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
         unsigned reason = dev->targets[i].lost;
+
+        if (reason == P2P_BRIDGE_REVOKE_NOT_DECODED &&
+            p2p_bridge_has_moved(dev, i)) {
+            reason = P2P_BRIDGE_REVOKE_MOVED;
+        }
 
         if (reason) {
             dev->targets[i].lost = 0;
@@ -138,13 +153,10 @@ void p2p_bridge_tell_lost(P2PBridgeDevice *dev)
 void p2p_bridge_window_lost(P2PBarWindow *window)
 {
     P2PBridgeDevice *dev = P2P_BRIDGE(window->owner->dev);
-    bool decoded = window->source->state == P2P_WINDOW_STATE_MAPPED;
 
     for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
         if (dev->targets[i].window == window) {
-            p2p_bridge_note_lost(dev, i, decoded
-                                 ? P2P_BRIDGE_REVOKE_MOVED
-                                 : P2P_BRIDGE_REVOKE_NOT_DECODED);
+            p2p_bridge_note_lost(dev, i, P2P_BRIDGE_REVOKE_NOT_DECODED);
         }
     }
 }

@@ -134,6 +134,7 @@ static const P2PBridgeOps p2p_bridge_ops = {
     .translate_end = p2p_bridge_op_translate_end,
     .bar_address = p2p_bridge_op_bar_address,
     .bus_address = p2p_bridge_op_bus_address,
+    .bus_end = p2p_bridge_op_bus_end,
     .bus_release = p2p_bridge_op_bus_release,
 };
 
@@ -173,8 +174,10 @@ static void p2p_bridge_work(void *opaque)
     }
     p2p_bridge_tell_lost(dev);
     if (dev->changed) {
-        dev->changed = false;
         p2p_bridge_bus_check(dev->bus);
+    }
+    if (dev->changed || p2p_bridge_inventory_renumbered(dev)) {
+        dev->changed = false;
         if (p2p_bridge_inventory_update(dev)) {
             p2p_bridge_changed(&dev->bridge);
         }
@@ -190,8 +193,6 @@ static void p2p_bridge_rung(EventNotifier *rung)
     P2PBridgeDevice *dev = container_of(rung, P2PBridgeDevice, rung);
 
     if (event_notifier_test_and_clear(rung)) {
-        /* The guest's firmware gives numbers to buses without our knowing. */
-        dev->changed = true;
         p2p_bridge_work(dev);
     }
 }

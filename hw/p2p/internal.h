@@ -348,8 +348,18 @@ P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
 /* When this returns nobody reaches it there; it is freed. */
 void p2p_aperture_detach(P2PBarWindow *window);
 
-/* Take what is lost out of the CPUs' sight; within a memory transaction. */
+/*
+ * Let the CPUs see what is attached, and nothing that is lost; within a memory
+ * transaction.
+ */
 void p2p_apertures_sync(void);
+
+/*
+ * Whether @s, which is at @at of the place for @window, is aperture without a
+ * window: that is where it is about to be.
+ */
+bool p2p_aperture_is_empty_at(P2PBarWindow *window, MemoryRegionSection *s,
+                              uint64_t at);
 
 /* --- bridge.c ---------------------------------------------------------- */
 

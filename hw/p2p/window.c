@@ -702,8 +702,9 @@ static bool p2p_window_is_at(P2PBarWindow *window, MemoryRegionSection *s,
 
     /* What stands in an aperture stands in the source's BAR. */
     if (window->source) {
-        return s->mr == window->mr &&
-               s->offset_within_region == window->mr_offset + at;
+        return (s->mr == window->mr &&
+                s->offset_within_region == window->mr_offset + at) ||
+               p2p_aperture_is_empty_at(window, s, at);
     }
     return p2p_offset_in_bar(bar, s->mr, s->offset_within_region, &offset) &&
            offset == window->offset + at &&

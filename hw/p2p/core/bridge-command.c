@@ -21,6 +21,7 @@ typedef struct Command {
     Buffer in, out;
     uint32_t arguments;     /* bit n: byte n of the arguments counts */
     uint32_t entry;         /* BUFFER_LIST: bytes of an entry */
+    bool slow;              /* the guest's memory is laid out anew */
     /* Returns the status. */
     unsigned (*run)(P2PBridge *bridge, const uint8_t *command,
                     P2PBridgeCompletion *completion);
@@ -231,36 +232,37 @@ static unsigned command_bus_release(P2PBridge *bridge, const uint8_t *command,
 /* --- Table --------------------------------------------------------------- */
 
 static const Command commands[] = {
-    { P2P_BRIDGE_OP_IDENTIFY, BUFFER_NONE, BUFFER_IDENTIFY, 0, 0,
+    { P2P_BRIDGE_OP_IDENTIFY, BUFFER_NONE, BUFFER_IDENTIFY, 0, 0, false,
       command_identify },
     { P2P_BRIDGE_OP_MEMBERS, BUFFER_NONE, BUFFER_LIST,
-      ARGUMENT(P2P_BRIDGE_ARG_FIRST, 4), P2P_BRIDGE_MEMBER_BYTES,
+      ARGUMENT(P2P_BRIDGE_ARG_FIRST, 4), P2P_BRIDGE_MEMBER_BYTES, false,
       list_members },
     { P2P_BRIDGE_OP_WINDOWS, BUFFER_NONE, BUFFER_LIST,
-      ARGUMENT(P2P_BRIDGE_ARG_FIRST, 4), P2P_BRIDGE_WINDOW_BYTES,
+      ARGUMENT(P2P_BRIDGE_ARG_FIRST, 4), P2P_BRIDGE_WINDOW_BYTES, false,
       list_windows },
     { P2P_BRIDGE_OP_PAIRS, BUFFER_NONE, BUFFER_LIST,
-      ARGUMENT(P2P_BRIDGE_ARG_FIRST, 4), P2P_BRIDGE_PAIR_BYTES, list_pairs },
+      ARGUMENT(P2P_BRIDGE_ARG_FIRST, 4), P2P_BRIDGE_PAIR_BYTES, false,
+      list_pairs },
     { P2P_BRIDGE_OP_SHARE, BUFFER_NONE, BUFFER_NONE,
       ARGUMENT(P2P_BRIDGE_ARG_RID, 4) | ARGUMENT(P2P_BRIDGE_ARG_BAR, 4) |
       ARGUMENT(P2P_BRIDGE_ARG_OFFSET, 8) | ARGUMENT(P2P_BRIDGE_ARG_SIZE, 8) |
-      ARGUMENT(P2P_BRIDGE_ARG_ACCESS, 4), 0, command_share },
+      ARGUMENT(P2P_BRIDGE_ARG_ACCESS, 4), 0, false, command_share },
     { P2P_BRIDGE_OP_UNSHARE, BUFFER_NONE, BUFFER_NONE,
-      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, command_unshare },
+      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, false, command_unshare },
     { P2P_BRIDGE_OP_ATTACH, BUFFER_NONE, BUFFER_NONE,
       ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4) | ARGUMENT(P2P_BRIDGE_ARG_SLOT, 4),
-      0, command_attach },
+      0, true, command_attach },
     { P2P_BRIDGE_OP_DETACH, BUFFER_NONE, BUFFER_NONE,
-      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, command_detach },
+      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, true, command_detach },
     { P2P_BRIDGE_OP_ACKNOWLEDGE, BUFFER_NONE, BUFFER_NONE,
-      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, command_acknowledge },
+      ARGUMENT(P2P_BRIDGE_ARG_WINDOW, 4), 0, true, command_acknowledge },
     { P2P_BRIDGE_OP_TRANSLATE, BUFFER_VECTOR, BUFFER_LIST,
       ARGUMENT(P2P_BRIDGE_ARG_INITIATOR, 4) |
-      ARGUMENT(P2P_BRIDGE_ARG_KIND, 4), P2P_BRIDGE_VEC_BYTES,
+      ARGUMENT(P2P_BRIDGE_ARG_KIND, 4), P2P_BRIDGE_VEC_BYTES, false,
       p2p_bridge_translate },
     { P2P_BRIDGE_OP_BUS_RELEASE, BUFFER_NONE, BUFFER_NONE,
       ARGUMENT(P2P_BRIDGE_ARG_INITIATOR, 4) |
-      ARGUMENT(P2P_BRIDGE_ARG_TARGET, 4), 0, command_bus_release },
+      ARGUMENT(P2P_BRIDGE_ARG_TARGET, 4), 0, false, command_bus_release },
 };
 
 static const Command *find_command(uint16_t opcode)
@@ -347,6 +349,9 @@ unsigned p2p_bridge_execute(P2PBridge *bridge, const uint8_t *command,
         return 0;
     }
     completion->status = which->run(bridge, command, completion);
+    if (which->slow) {
+        return P2P_BRIDGE_MAX_VECTOR_VALUE;
+    }
     return (get32(command + P2P_BRIDGE_CMD_IN_LEN) +
             completion->out_len) / P2P_BRIDGE_VEC_BYTES;
 }

@@ -102,7 +102,7 @@ void p2p_bridge_post(P2PBridge *bridge, uint8_t *event);
 
 /* --- bridge-command.c ---------------------------------------------------- */
 
-/* Returns what it cost: entries of vectors. */
+/* Returns what it cost, in entries of vectors. */
 unsigned p2p_bridge_execute(P2PBridge *bridge, const uint8_t *command,
                             P2PBridgeCompletion *completion);
 

@@ -80,9 +80,13 @@ static unsigned decode(P2PBridge *bridge, const uint8_t *raw,
     return get64(raw + P2P_BRIDGE_VEC_RID) ? P2P_BRIDGE_FAULT_BAD_FLAGS : 0;
 }
 
-/* Entries read, of which there is one at least; 0: @completion tells. */
+/*
+ * Entries read, of which there is one at least; 0: @completion tells.
+ *
+ * @more: flags of the vector's entries besides the guest's
+ */
 static size_t read_in(P2PBridge *bridge, const uint8_t *command,
-                      P2PBridgeCompletion *completion)
+                      uint32_t more, P2PBridgeCompletion *completion)
 {
     P2PBridgeScratch *scratch = bridge->scratch;
     uint64_t addr = get64(command + P2P_BRIDGE_CMD_IN_ADDR);
@@ -103,6 +107,7 @@ static size_t read_in(P2PBridge *bridge, const uint8_t *command,
                                        get64(raw + P2P_BRIDGE_VEC_ADDR));
             return 0;
         }
+        scratch->in[i].flags |= more;
     }
     return n;
 }
@@ -203,22 +208,16 @@ static unsigned translate(P2PBridge *bridge, const uint8_t *command,
                        where.addr.gpa) : P2P_BRIDGE_OK;
 }
 
-unsigned p2p_bridge_translate(P2PBridge *bridge, const uint8_t *command,
-                              P2PBridgeCompletion *completion)
+/* What is one range for the guest need not be one on the bus. */
+static unsigned translate_and_write(P2PBridge *bridge, const uint8_t *command,
+                                    bool bus, P2PBridgeCompletion *completion)
 {
     uint64_t out = get64(command + P2P_BRIDGE_CMD_OUT_ADDR);
-    uint32_t kind = get32(command + P2P_BRIDGE_ARG_KIND);
-    bool bus = kind == P2P_BRIDGE_KIND_BUS;
-    size_t n, m;
+    size_t n = read_in(bridge, command, bus ? P2P_VEC_NO_MERGE : 0,
+                       completion);
+    size_t m;
     unsigned status;
 
-    if (kind > P2P_BRIDGE_KIND_BUS ||
-        (bus && !(bridge->regs.driver_features &
-                  P2P_BRIDGE_FEATURE_BUS_ADDRESS))) {
-        completion->reason = P2P_BRIDGE_ARG_KIND;
-        return P2P_BRIDGE_BAD_FIELD;
-    }
-    n = read_in(bridge, command, completion);
     if (!n) {
         return completion->status;
     }
@@ -237,4 +236,24 @@ unsigned p2p_bridge_translate(P2PBridge *bridge, const uint8_t *command,
     }
     completion->out_len = m * P2P_BRIDGE_VEC_BYTES;
     return P2P_BRIDGE_OK;
+}
+
+unsigned p2p_bridge_translate(P2PBridge *bridge, const uint8_t *command,
+                              P2PBridgeCompletion *completion)
+{
+    uint32_t kind = get32(command + P2P_BRIDGE_ARG_KIND);
+    bool bus = kind == P2P_BRIDGE_KIND_BUS;
+    unsigned status;
+
+    if (kind > P2P_BRIDGE_KIND_BUS ||
+        (bus && !(bridge->regs.driver_features &
+                  P2P_BRIDGE_FEATURE_BUS_ADDRESS))) {
+        completion->reason = P2P_BRIDGE_ARG_KIND;
+        return P2P_BRIDGE_BAD_FIELD;
+    }
+    status = translate_and_write(bridge, command, bus, completion);
+    if (bus) {
+        bridge->ops->bus_end(bridge->opaque, status == P2P_BRIDGE_OK);
+    }
+    return status;
 }

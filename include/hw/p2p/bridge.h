@@ -107,6 +107,8 @@ typedef struct P2PBridgeOps {
     /* 0, or the condition (P2P_BRIDGE_BUS_*) that does not hold. */
     unsigned (*bus_address)(void *opaque, uint32_t rid, uint64_t gpa,
                             uint32_t len, uint64_t *bus);
+    /* After all of a vector: whether the guest has got what they returned. */
+    void (*bus_end)(void *opaque, bool given);
     /* False: one of them is no member. */
     bool (*bus_release)(void *opaque, uint32_t initiator, uint32_t target);
 } P2PBridgeOps;
