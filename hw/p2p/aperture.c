@@ -94,20 +94,31 @@ P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
     return shown->window;
 }
 
-void p2p_aperture_detach(P2PBarWindow *window)
+static void p2p_shown_free(P2PShown *shown)
 {
-    g_autoptr(GPtrArray) windows = g_ptr_array_new();
-    P2PShown *shown = p2p_shown_find(window);
-    P2PMember *member = window->owner;
-
-    trace_p2p_aperture_detach(p2p_device_name(member->dev), window->offset,
-                              window->size);
-    /* Out of IOMMUs, views and the aperture, all in one. */
-    window->lost = true;
-    g_ptr_array_add(windows, window);
-    p2p_windows_remove(member, windows, NULL);
     QTAILQ_REMOVE(&p2p_shown, shown, next);
     /* FlatViews hold what is behind an alias, not the alias. */
     object_unparent(OBJECT(&shown->alias));
     g_free(shown);
+}
+
+void p2p_aperture_detach(GPtrArray *windows)
+{
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(
+                                   (GDestroyNotify)p2p_shown_free);
+
+    for (guint i = 0; i < windows->len; i++) {
+        P2PBarWindow *window = windows->pdata[i];
+
+        trace_p2p_aperture_detach(p2p_device_name(window->owner->dev),
+                                  window->offset, window->size);
+        g_ptr_array_add(all, p2p_shown_find(window));
+        window->lost = true;
+    }
+    if (windows->len) {
+        P2PBarWindow *first = windows->pdata[0];
+
+        /* Out of IOMMUs, views and the aperture, all in one. */
+        p2p_windows_remove(first->owner, windows, NULL);
+    }
 }

@@ -88,6 +88,7 @@ unsigned p2p_bridge_op_share(void *opaque, unsigned record,
 void p2p_bridge_op_unshare(void *opaque, unsigned record);
 unsigned p2p_bridge_op_attach(void *opaque, unsigned record, uint64_t offset);
 void p2p_bridge_op_detach(void *opaque, unsigned record);
+void p2p_bridge_op_clear(void *opaque);
 
 /* From now on, and no longer, it is told of what happens. */
 void p2p_bridges_add(P2PBridgeDevice *dev);
@@ -95,8 +96,6 @@ void p2p_bridges_del(P2PBridgeDevice *dev);
 
 /* Tell the driver of windows that were lost. */
 void p2p_bridge_tell_lost(P2PBridgeDevice *dev);
-
-void p2p_bridge_detach_all(P2PBridgeDevice *dev);
 
 /* Before the state is saved, and when the machine is about to run with it. */
 void p2p_bridge_save_targets(P2PBridgeDevice *dev);

@@ -88,24 +88,33 @@ unsigned p2p_bridge_op_attach(void *opaque, unsigned record, uint64_t offset)
     return target->window ? P2P_BRIDGE_OK : P2P_BRIDGE_LIMIT;
 }
 
-void p2p_bridge_op_detach(void *opaque, unsigned record)
+/* Those records of @which, a bit each. */
+static void p2p_bridge_detach(P2PBridgeDevice *dev, uint64_t which)
 {
-    P2PBridgeDevice *dev = opaque;
-    P2PBridgeTarget *target = &dev->targets[record];
-    P2PBarWindow *window = target->window;
+    g_autoptr(GPtrArray) windows = g_ptr_array_new();
 
-    target->window = NULL;
-    if (window) {
-        p2p_aperture_detach(window);
+    for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
+        P2PBridgeTarget *target = &dev->targets[i];
+
+        if (which & BIT_ULL(i) && target->window) {
+            g_ptr_array_add(windows, target->window);
+            target->window = NULL;
+        }
     }
+    p2p_aperture_detach(windows);
 }
 
-void p2p_bridge_detach_all(P2PBridgeDevice *dev)
+void p2p_bridge_op_detach(void *opaque, unsigned record)
 {
-    for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
-        p2p_bridge_op_detach(dev, i);
-        dev->targets[i] = (P2PBridgeTarget) { NULL };
-    }
+    p2p_bridge_detach(opaque, BIT_ULL(record));
+}
+
+void p2p_bridge_op_clear(void *opaque)
+{
+    P2PBridgeDevice *dev = opaque;
+
+    p2p_bridge_detach(dev, UINT64_MAX);
+    memset(dev->targets, 0, sizeof(dev->targets));
 }
 
 /* --- What was lost ----------------------------------------------------- */
@@ -135,6 +144,12 @@ static bool p2p_bridge_has_moved(P2PBridgeDevice *dev, unsigned record)
 
 void p2p_bridge_tell_lost(P2PBridgeDevice *dev)
 {
+    uint64_t lost = 0;
+
+    for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
+        lost |= dev->targets[i].lost ? BIT_ULL(i) : 0;
+    }
+    p2p_bridge_detach(dev, lost);
     for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
         unsigned reason = dev->targets[i].lost;
 
@@ -167,14 +182,20 @@ void p2p_bridges_source_ends(P2PBarWindow *source, bool leaves)
                              : P2P_BRIDGE_REVOKE_UNSHARED;
     P2PBridgeDevice *dev;
 
+    /* Nobody has windows of windows. */
+    if (source->source) {
+        return;
+    }
     QTAILQ_FOREACH(dev, &p2p_bridges, next) {
+        uint64_t which = 0;
+
         for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
-            if (source->source || p2p_bridge_source(dev, i) != source) {
-                continue;
+            if (p2p_bridge_source(dev, i) == source) {
+                which |= BIT_ULL(i);
+                p2p_bridge_note_lost(dev, i, reason);
             }
-            p2p_bridge_op_detach(dev, i);
-            p2p_bridge_note_lost(dev, i, reason);
         }
+        p2p_bridge_detach(dev, which);
     }
 }
 

@@ -130,6 +130,7 @@ static const P2PBridgeOps p2p_bridge_ops = {
     .unshare = p2p_bridge_op_unshare,
     .attach = p2p_bridge_op_attach,
     .detach = p2p_bridge_op_detach,
+    .clear = p2p_bridge_op_clear,
     .translate_begin = p2p_bridge_op_translate_begin,
     .translate_end = p2p_bridge_op_translate_end,
     .bar_address = p2p_bridge_op_bar_address,
@@ -425,7 +426,7 @@ static void p2p_bridge_exit(PCIDevice *pci)
     P2PBridgeDevice *dev = P2P_BRIDGE(pci);
 
     qemu_del_vm_change_state_handler(dev->change);
-    p2p_bridge_detach_all(dev);
+    p2p_bridge_op_clear(dev);
     p2p_bridges_del(dev);
     p2p_group_wake(p2p_bridge_group(dev));
     event_notifier_set_handler(&dev->rung, NULL);
@@ -468,7 +469,7 @@ static int p2p_bridge_pre_save(void *opaque)
 
 static int p2p_bridge_pre_load(void *opaque)
 {
-    p2p_bridge_detach_all(opaque);
+    p2p_bridge_op_clear(opaque);
     return 0;
 }
 

@@ -345,8 +345,11 @@ P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
                                   uint64_t source_offset, uint64_t size,
                                   P2PAccess access);
 
-/* When this returns nobody reaches it there; it is freed. */
-void p2p_aperture_detach(P2PBarWindow *window);
+/*
+ * When this returns nobody reaches @windows, all of one aperture, there; they
+ * are freed. It costs as much for one as for many.
+ */
+void p2p_aperture_detach(GPtrArray *windows);
 
 /*
  * Let the CPUs see what is attached, and nothing that is lost; within a memory

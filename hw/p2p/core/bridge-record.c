@@ -367,17 +367,8 @@ void p2p_bridge_destroy(P2PBridge *bridge)
 void p2p_bridge_reset(P2PBridge *bridge)
 {
     clear_regs(bridge);
-    for (unsigned i = 0; i < RECORDS; i++) {
-        P2PBridgeRecord *record = &bridge->records[i];
-
-        if (is_shown(record)) {
-            bridge->ops->detach(bridge->opaque, i);
-        }
-        if (record->number) {
-            bridge->ops->unshare(bridge->opaque, i);
-        }
-        *record = (P2PBridgeRecord) { 0 };
-    }
+    bridge->ops->clear(bridge->opaque);
+    memset(bridge->records, 0, sizeof(bridge->records));
     bridge->events_lost = 0;
     p2p_bridge_next_generation(bridge);
 }

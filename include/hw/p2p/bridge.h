@@ -93,6 +93,8 @@ typedef struct P2PBridgeOps {
     unsigned (*attach)(void *opaque, unsigned record, uint64_t offset);
     /* When this returns no device reaches it there. */
     void (*detach)(void *opaque, unsigned record);
+    /* Both, for all that there are. */
+    void (*clear)(void *opaque);
 
     /*
      * The map by which the function @rid translates, and its number there;
