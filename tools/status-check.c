@@ -65,6 +65,13 @@ static const Member traffic[] = {
     { NULL },
 };
 
+static const Member source[] = {
+    { "target", .kind = STRING },
+    { "bar", .kind = INTEGER },
+    { "offset", .kind = INTEGER },
+    { NULL },
+};
+
 static const Member window[] = {
     { "bar", .kind = INTEGER },
     { "offset", .kind = INTEGER },
@@ -73,6 +80,7 @@ static const Member window[] = {
     { "state", .kind = STRING },
     { "gpa", .kind = INTEGER, .optional = true },
     { "cpu-mappable", .kind = BOOLEAN },
+    { "source", .kind = OBJECT, .optional = true, .inside = source },
     { "traffic", .kind = ARRAY, .inside = traffic },
     { "failed-requests", .kind = INTEGER },
     { "grants", .kind = ARRAY, .inside = grant },

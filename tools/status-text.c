@@ -285,6 +285,22 @@ static void add_grant(GString *out, JsonArray *members, JsonObject *grant)
     add_drives(out, grant);
 }
 
+/* Of a window that a guest has attached by a p2p-bridge */
+static void add_source(GString *out, JsonObject *window)
+{
+    JsonObject *source;
+
+    if (!json_object_has_member(window, "source")) {
+        return;
+    }
+    source = json_object_get_object_member(window, "source");
+    g_string_append(out, "      attached by the guest: ");
+    tool_add_safe(out, status_string(source, "target"));
+    g_string_append_printf(out, " BAR " DEC ", offset " HEX "\n",
+                           status_uint(source, "bar"),
+                           status_uint(source, "offset"));
+}
+
 static void add_window(GString *out, JsonArray *members, JsonObject *window)
 {
     JsonArray *grants = json_object_get_array_member(window, "grants");
@@ -304,6 +320,7 @@ static void add_window(GString *out, JsonArray *members, JsonObject *window)
         g_string_append(out, ", no CPU mapping");
     }
     g_string_append_c(out, '\n');
+    add_source(out, window);
     for (guint i = 0; i < json_array_get_length(traffic); i++) {
         JsonObject *way = json_array_get_object_element(traffic, i);
 

@@ -193,7 +193,8 @@ static unsigned command_share(P2PBridge *bridge, const uint8_t *command,
 }
 
 static unsigned command_unshare(P2PBridge *bridge, const uint8_t *command,
-                                P2PBridgeCompletion *completion)
+                                P2PBridgeCompletion *completion
+                                G_GNUC_UNUSED)
 {
     return p2p_bridge_unshare(bridge, get32(command + P2P_BRIDGE_ARG_WINDOW));
 }
@@ -213,14 +214,16 @@ static unsigned command_detach(P2PBridge *bridge, const uint8_t *command,
 }
 
 static unsigned command_acknowledge(P2PBridge *bridge, const uint8_t *command,
-                                    P2PBridgeCompletion *completion)
+                                    P2PBridgeCompletion *completion
+                                    G_GNUC_UNUSED)
 {
     return p2p_bridge_acknowledge(bridge,
                                   get32(command + P2P_BRIDGE_ARG_WINDOW));
 }
 
 static unsigned command_bus_release(P2PBridge *bridge, const uint8_t *command,
-                                    P2PBridgeCompletion *completion)
+                                    P2PBridgeCompletion *completion
+                                    G_GNUC_UNUSED)
 {
     bool known = bridge->ops->bus_release(
         bridge->opaque, get32(command + P2P_BRIDGE_ARG_INITIATOR),
