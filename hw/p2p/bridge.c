@@ -530,6 +530,11 @@ static const VMStateDescription p2p_bridge_vmsd = {
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, P2PBridgeDevice),
         VMSTATE_MSIX(parent_obj, P2PBridgeDevice),
+        /* The driver was told. */
+        VMSTATE_UINT64_EQUAL(aperture_size, P2PBridgeDevice,
+                             "aperture= must be the same"),
+        VMSTATE_UINT32_EQUAL(revoke_timeout, P2PBridgeDevice,
+                             "revoke-timeout= must be the same"),
         VMSTATE_UINT64(bridge.regs.driver_features, P2PBridgeDevice),
         VMSTATE_UINT32(bridge.regs.control, P2PBridgeDevice),
         VMSTATE_UINT32(bridge.regs.status, P2PBridgeDevice),
