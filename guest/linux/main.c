@@ -24,7 +24,6 @@ static void bridge_free(struct kref *ref)
 {
 	struct p2p_bridge *b = container_of(ref, struct p2p_bridge, ref);
 
-	ida_free(&p2p_ids, b->id);
 	kvfree(b->slots_used);
 	kvfree(b->slots_p2pdma);
 	kvfree(b->slots_held);
@@ -429,6 +428,7 @@ power_off:
 	bridge_shut_down(b);
 	bridge_power_off(b);
 put:
+	ida_free(&p2p_ids, b->id);
 	p2p_bridge_put(b);
 	return ret;
 }
@@ -445,6 +445,8 @@ static void bridge_remove(struct pci_dev *pdev)
 	bridge_shut_down(b);
 	p2p_memory_drain(b);
 	bridge_power_off(b);
+	/* Whoever comes next may have the name, whatever is still open. */
+	ida_free(&p2p_ids, b->id);
 	p2p_bridge_put(b);
 }
 
@@ -460,10 +462,8 @@ struct pci_driver p2p_pci_driver = {
 	.probe = bridge_probe,
 	.remove = bridge_remove,
 	.err_handler = &bridge_error_handlers,
-	.driver = {
-		.pm = pm_sleep_ptr(&bridge_pm_ops),
-		.dev_groups = p2p_sysfs_groups,
-	},
+	.dev_groups = p2p_sysfs_groups,
+	.driver.pm = pm_sleep_ptr(&bridge_pm_ops),
 };
 
 static int __init bridge_init(void)

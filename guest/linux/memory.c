@@ -387,13 +387,17 @@ static struct file *memory_file(struct p2p_window *w)
 	int flags = w->access == P2P_BRIDGE_ACCESS_RO ? O_RDONLY : O_RDWR;
 	struct file *file;
 
+	/* The file gives back a reference to the module that it does not take. */
+	__module_get(THIS_MODULE);
 	ihold(w->inode);
 	file = alloc_file_pseudo(w->inode, memory_mount, "p2p-bridge", flags,
 				 &memory_fops);
-	if (IS_ERR(file))
+	if (IS_ERR(file)) {
 		iput(w->inode);
-	else
-		file->private_data = w;
+		module_put(THIS_MODULE);
+		return file;
+	}
+	file->private_data = w;
 	return file;
 }
 
