@@ -16,8 +16,7 @@
  * Return: the window, for p2p_bridge_window_put(); -ENODEV if no driver has
  * @bridge, -ENOENT if it has no such window.
  */
-struct p2p_window *p2p_bridge_window_get(struct pci_dev *bridge,
-						u32 number)
+struct p2p_window *p2p_bridge_window_get(struct pci_dev *bridge, u32 number)
 {
 	struct p2p_window *window = ERR_PTR(-ENODEV);
 

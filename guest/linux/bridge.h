@@ -111,6 +111,7 @@ struct p2p_bridge {
 	int vectors;		/* of interrupts */
 
 	struct rw_semaphore gate;
+	wait_queue_head_t started;	/* or broken, or dead */
 	enum p2p_state state;	/* by gate; read without it to give up early */
 	struct p2p_ring ring;
 	struct work_struct restart;
@@ -126,7 +127,7 @@ struct p2p_bridge {
 	u32 page_shift;
 	u32 revoke_ms;
 
-	struct mutex lock;
+	struct mutex lock;	/* of all up to the topology */
 	struct list_head windows;
 	unsigned long *slots_used;
 	/* Slots with P2PDMA pages, which stay; and which of these we hold */
@@ -138,7 +139,7 @@ struct p2p_bridge {
 	atomic_t pagemaps;
 	wait_queue_head_t quiet;
 
-	spinlock_t files_lock;
+	spinlock_t files_lock;	/* of the list */
 	struct list_head files;
 	wait_queue_head_t readers;
 };
@@ -213,7 +214,7 @@ struct p2p_window {
 	u64 offset;
 	u64 length;
 
-	struct mutex lock;
+	struct mutex lock;		/* of all up to the inode */
 	enum p2p_window_state state;	/* by gate, too */
 	u32 slot;			/* from attach on until pages are gone */
 	u32 n_slots;			/* 0: none */
@@ -228,7 +229,7 @@ struct p2p_window {
 
 	atomic_t maps;			/* for devices */
 	wait_queue_head_t unmapped;
-	struct mutex bufs_lock;
+	struct mutex bufs_lock;		/* of the list */
 	struct list_head bufs;
 	struct blocking_notifier_head notifiers;
 
@@ -239,7 +240,7 @@ struct p2p_window {
 };
 
 struct p2p_window *p2p_window_share(struct p2p_bridge *b,
-					   const struct p2p_bridge_share *arg);
+				    const struct p2p_bridge_share *arg);
 int p2p_window_unshare(struct p2p_window *w);
 int p2p_window_attach(struct p2p_window *w, u32 *slot);
 int p2p_window_detach(struct p2p_window *w);
@@ -247,7 +248,7 @@ void p2p_window_get(struct p2p_window *w);
 void p2p_window_put(struct p2p_window *w);
 struct p2p_window *p2p_window_find(struct p2p_bridge *b, u32 number);
 struct p2p_window *p2p_window_next(struct p2p_bridge *b,
-					  struct p2p_window *prev);
+				   struct p2p_window *prev);
 void p2p_window_host_revokes(struct p2p_bridge *b, u32 number, bool acknowledge);
 void p2p_window_take_back(struct p2p_window *w, unsigned int timeout_ms);
 void p2p_windows_lost(struct p2p_bridge *b);
@@ -268,7 +269,7 @@ static inline phys_addr_t p2p_window_address(const struct p2p_window *w)
 
 /* ---- Memory of windows (memory.c), dma-bufs (dmabuf.c) ---- */
 
-int p2p_memory_fd(struct p2p_window *w, u32 pages, u32 client);
+struct file *p2p_memory_file(struct p2p_window *w, u32 pages, u32 client);
 struct p2p_window *p2p_memory_window(int fd);
 bool p2p_memory_wait_idle(struct p2p_window *w, unsigned int timeout_ms);
 void p2p_memory_zap(struct p2p_window *w);
@@ -276,7 +277,7 @@ void p2p_memory_free_pages(struct p2p_window *w);
 void p2p_memory_free_inode(struct p2p_window *w);
 void p2p_memory_drain(struct p2p_bridge *b);
 
-int p2p_dmabuf_fd(struct p2p_window *w);
+struct file *p2p_dmabuf_file(struct p2p_window *w);
 void p2p_dmabuf_invalidate(struct p2p_window *w);
 
 /* ---- Events (events.c), character device (chardev.c) ---- */
@@ -285,11 +286,11 @@ void p2p_dmabuf_invalidate(struct p2p_window *w);
 
 struct p2p_file {
 	struct p2p_bridge *bridge;
-	struct mutex lock;
+	struct mutex lock;		/* of the list */
 	struct list_head windows;
 
 	struct list_head node;		/* bridge->files */
-	spinlock_t events_lock;
+	spinlock_t events_lock;		/* of both below */
 	DECLARE_KFIFO(events, struct p2p_bridge_event, P2P_FILE_EVENTS);
 	bool events_lost;
 };

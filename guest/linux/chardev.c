@@ -3,6 +3,7 @@
  * p2p-bridge: /dev/p2p-bridgeN, see uapi/p2p-bridge.h
  */
 #include <linux/capability.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
@@ -242,7 +243,7 @@ static int do_detach(struct p2p_file *f, void *arg)
 	return ret;
 }
 
-static int do_dma_buf(struct p2p_file *f, void *arg)
+static int do_dma_buf(struct p2p_file *f, void *arg, struct file **made)
 {
 	struct p2p_bridge_export *export = arg;
 	struct p2p_window *w;
@@ -252,21 +253,21 @@ static int do_dma_buf(struct p2p_file *f, void *arg)
 	w = find_window(f, export->window);
 	if (IS_ERR(w))
 		return PTR_ERR(w);
-	export->fd = p2p_dmabuf_fd(w);
+	*made = p2p_dmabuf_file(w);
 	p2p_window_put(w);
-	return min(export->fd, 0);
+	return PTR_ERR_OR_ZERO(*made);
 }
 
-static int do_memory(struct p2p_file *f, void *arg)
+static int do_memory(struct p2p_file *f, void *arg, struct file **made)
 {
 	struct p2p_bridge_export *export = arg;
 	struct p2p_window *w = find_window(f, export->window);
 
 	if (IS_ERR(w))
 		return PTR_ERR(w);
-	export->fd = p2p_memory_fd(w, export->pages, export->client);
+	*made = p2p_memory_file(w, export->pages, export->client);
 	p2p_window_put(w);
-	return min(export->fd, 0);
+	return PTR_ERR_OR_ZERO(*made);
 }
 
 /* --- Translate ----------------------------------------------------------- */
@@ -381,31 +382,34 @@ static int do_bus_release(struct p2p_file *f, void *arg)
 
 static const struct {
 	int (*call)(struct p2p_file *f, void *arg);
+	/* Or: arg is a struct p2p_bridge_export, for the file that is made */
+	int (*export)(struct p2p_file *f, void *arg, struct file **made);
 	u8 size;
 	bool enters;		/* the gate, by itself */
 } calls[] = {
 #define CALL(name, function, type, ...)		\
 	[_IOC_NR(P2P_BRIDGE_IOC_ ## name)] =	\
-		{ .call = function, .size = sizeof(type), __VA_ARGS__ }
-	CALL(IDENTIFY, do_identify, struct p2p_bridge_identify),
-	CALL(MEMBERS, do_members, struct p2p_bridge_list),
-	CALL(WINDOWS, do_windows, struct p2p_bridge_list),
-	CALL(PAIRS, do_pairs, struct p2p_bridge_list),
-	CALL(SHARE, do_share, struct p2p_bridge_share),
-	CALL(UNSHARE, do_unshare, struct p2p_bridge_window, .enters = true),
-	CALL(ATTACH, do_attach, struct p2p_bridge_attach),
-	CALL(DETACH, do_detach, struct p2p_bridge_window),
-	CALL(DMA_BUF, do_dma_buf, struct p2p_bridge_export),
-	CALL(MEMORY, do_memory, struct p2p_bridge_export),
-	CALL(TRANSLATE, do_translate, struct p2p_bridge_translate),
-	CALL(BUS_RELEASE, do_bus_release, struct p2p_bridge_bus_release),
+		{ .function, .size = sizeof(type), __VA_ARGS__ }
+	CALL(IDENTIFY, call = do_identify, struct p2p_bridge_identify),
+	CALL(MEMBERS, call = do_members, struct p2p_bridge_list),
+	CALL(WINDOWS, call = do_windows, struct p2p_bridge_list),
+	CALL(PAIRS, call = do_pairs, struct p2p_bridge_list),
+	CALL(SHARE, call = do_share, struct p2p_bridge_share),
+	CALL(UNSHARE, call = do_unshare, struct p2p_bridge_window, .enters = true),
+	CALL(ATTACH, call = do_attach, struct p2p_bridge_attach),
+	CALL(DETACH, call = do_detach, struct p2p_bridge_window),
+	CALL(DMA_BUF, export = do_dma_buf, struct p2p_bridge_export),
+	CALL(MEMORY, export = do_memory, struct p2p_bridge_export),
+	CALL(TRANSLATE, call = do_translate, struct p2p_bridge_translate),
+	CALL(BUS_RELEASE, call = do_bus_release, struct p2p_bridge_bus_release),
 #undef CALL
 };
 
 /* Room for the largest structure */
 #define ARG_BYTES	96
 
-static int call(struct p2p_file *f, unsigned int nr, void *arg)
+static int call(struct p2p_file *f, unsigned int nr, void *arg,
+		struct file **made)
 {
 	int ret;
 
@@ -414,8 +418,44 @@ static int call(struct p2p_file *f, unsigned int nr, void *arg)
 	ret = p2p_bridge_enter(f->bridge);
 	if (ret)
 		return ret;
-	ret = calls[nr].call(f, arg);
+	ret = calls[nr].export ? calls[nr].export(f, arg, made) :
+	      calls[nr].call(f, arg);
 	p2p_bridge_leave(f->bridge);
+	return ret;
+}
+
+/* A file that the program is not told of must not stay open in it. */
+static int call_and_answer(struct p2p_file *f, unsigned int nr, void *arg,
+			   void __user *user)
+{
+	struct p2p_bridge_export *export = arg;
+	struct file *made = NULL;
+	int ret, fd = -1;
+
+	if (calls[nr].export) {
+		fd = get_unused_fd_flags(O_CLOEXEC);
+		if (fd < 0)
+			return fd;
+	}
+	ret = call(f, nr, arg, &made);
+	if (ret)
+		goto put_fd;
+	if (made)
+		export->fd = fd;
+	if (copy_to_user(user, arg, calls[nr].size)) {
+		ret = -EFAULT;
+		goto put_file;
+	}
+	if (made)
+		fd_install(fd, made);
+	return 0;
+
+put_file:
+	if (made)
+		fput(made);
+put_fd:
+	if (fd >= 0)
+		put_unused_fd(fd);
 	return ret;
 }
 
@@ -446,10 +486,7 @@ static long chardev_ioctl(struct file *file, unsigned int cmd,
 	head->size = size;
 	if (head->flags)
 		return -EINVAL;
-	ret = call(f, nr, raw);
-	if (ret)
-		return ret;
-	return copy_to_user(user, raw, calls[nr].size) ? -EFAULT : 0;
+	return call_and_answer(f, nr, raw, user);
 }
 
 static int chardev_open(struct inode *inode, struct file *file)

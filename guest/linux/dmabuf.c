@@ -108,33 +108,22 @@ static struct dma_buf *export(struct p2p_window *w)
 }
 
 /**
- * p2p_dmabuf_fd - a dma-buf of a window
+ * p2p_dmabuf_file - a dma-buf of a window
  * @w: the window; the caller holds the bridge's gate
  *
- * Return: a file descriptor.
+ * Return: its file.
  */
-int p2p_dmabuf_fd(struct p2p_window *w)
+struct file *p2p_dmabuf_file(struct p2p_window *w)
 {
 	struct dma_buf *dmabuf;
-	int ret, fd;
+	int ret;
 
-	fd = get_unused_fd_flags(O_CLOEXEC);
-	if (fd < 0)
-		return fd;
 	ret = p2p_window_export_begin(w);
 	if (ret)
-		goto put_fd;
+		return ERR_PTR(ret);
 	dmabuf = export(w);
-	ret = PTR_ERR_OR_ZERO(dmabuf);
-	p2p_window_export_end(w, !ret);
-	if (ret)
-		goto put_fd;
-	fd_install(fd, dmabuf->file);
-	return fd;
-
-put_fd:
-	put_unused_fd(fd);
-	return ret;
+	p2p_window_export_end(w, !IS_ERR(dmabuf));
+	return IS_ERR(dmabuf) ? ERR_CAST(dmabuf) : dmabuf->file;
 }
 
 /**

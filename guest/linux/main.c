@@ -47,29 +47,27 @@ void p2p_bridge_put(struct p2p_bridge *b)
  * p2p_bridge_enter - keep the device as it is
  * @b: the bridge
  *
+ * Waits while it is suspended, or in a reset.
+ *
  * Return: 0, until p2p_bridge_leave(); -ENODEV if it has gone, -EIO if it has
- * failed, -EAGAIN if it is suspended.
+ * failed, -EINTR if the caller is killed.
  */
 int p2p_bridge_enter(struct p2p_bridge *b)
 {
-	int ret;
+	enum p2p_state state;
 
-	down_read(&b->gate);
-	switch (b->state) {
-	case P2P_RUNNING:
-		return 0;
-	case P2P_STOPPED:
-		ret = -EAGAIN;
-		break;
-	case P2P_BROKEN:
-		ret = -EIO;
-		break;
-	default:
-		ret = -ENODEV;
-		break;
+	for (;;) {
+		down_read(&b->gate);
+		state = b->state;
+		if (state == P2P_RUNNING)
+			return 0;
+		up_read(&b->gate);
+		if (state != P2P_STOPPED)
+			return state == P2P_DEAD ? -ENODEV : -EIO;
+		if (wait_event_killable(b->started, READ_ONCE(b->state) !=
+					P2P_STOPPED))
+			return -EINTR;
 	}
-	up_read(&b->gate);
-	return ret;
 }
 
 void p2p_bridge_leave(struct p2p_bridge *b)
@@ -167,13 +165,21 @@ static int bridge_check_limits(struct p2p_bridge *b)
 	return 0;
 }
 
+static void set_state(struct p2p_bridge *b, enum p2p_state state)
+{
+	WRITE_ONCE(b->state, state);
+	wake_up_all(&b->started);
+	/* Who reads events is told of the end. */
+	wake_up_all(&b->readers);
+}
+
 /* Take all windows from their users, and reset.  The gate is held to write. */
 static void bridge_stop(struct p2p_bridge *b, enum p2p_state state)
 {
 	bool asked = b->state == P2P_RUNNING && b->ring.running;
 	struct p2p_window *w = NULL;
 
-	WRITE_ONCE(b->state, state);
+	set_state(b, state);
 	/* Who uses a window shall see memory until it is done. */
 	while ((w = p2p_window_next(b, w)))
 		p2p_window_take_back(w, asked ? b->revoke_ms : 0);
@@ -182,16 +188,16 @@ static void bridge_stop(struct p2p_bridge *b, enum p2p_state state)
 }
 
 /* From a device that may have lost all.  The gate is held to write. */
-static int bridge_start(struct p2p_bridge *b)
+static void bridge_start(struct p2p_bridge *b)
 {
 	int ret;
 
+	pci_set_master(b->pdev);
 	p2p_ring_stop(b, -EIO);
 	ret = p2p_ring_start(b, b->vectors);
-	WRITE_ONCE(b->state, ret ? P2P_BROKEN : P2P_RUNNING);
 	if (!ret)
 		ret = p2p_topology_refresh(b);
-	return ret;
+	set_state(b, ret ? P2P_BROKEN : P2P_RUNNING);
 }
 
 /* A command was not answered. */
@@ -263,6 +269,7 @@ static struct p2p_bridge *bridge_alloc(struct pci_dev *pdev)
 	b->pdev = pci_dev_get(pdev);
 	b->aperture = pci_resource_start(pdev, P2P_BRIDGE_BAR_APERTURE);
 	init_rwsem(&b->gate);
+	init_waitqueue_head(&b->started);
 	mutex_init(&b->lock);
 	INIT_LIST_HEAD(&b->windows);
 	INIT_WORK(&b->restart, bridge_restart);
@@ -390,7 +397,7 @@ static int bridge_bring_up(struct p2p_bridge *b)
 	if (!ret)
 		ret = p2p_topology_refresh(b);
 	if (!ret)
-		WRITE_ONCE(b->state, P2P_RUNNING);
+		set_state(b, P2P_RUNNING);
 	up_write(&b->gate);
 	return ret;
 }
@@ -400,7 +407,6 @@ static void bridge_shut_down(struct p2p_bridge *b)
 	down_write(&b->gate);
 	bridge_stop(b, P2P_DEAD);
 	up_write(&b->gate);
-	wake_up_all(&b->readers);
 }
 
 static int bridge_probe(struct pci_dev *pdev, const struct pci_device_id *id)

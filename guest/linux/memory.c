@@ -463,25 +463,22 @@ static int make_pages(struct p2p_window *w, u32 pages, u32 client)
 }
 
 /**
- * p2p_memory_fd - a file whose memory is a window's
+ * p2p_memory_file - a file whose memory is a window's
  * @w: the window; the caller holds the bridge's gate
  * @pages: P2P_BRIDGE_PAGES_*
  * @client: RID of the initiator that it is for, or 0
  *
- * Return: a file descriptor; -EBUSY if the window, or its slot, has pages of
- * another kind; -EOPNOTSUPP if there cannot be such pages.
+ * Return: the file; -EBUSY if the window, or its slot, has pages of another
+ * kind; -EOPNOTSUPP if there cannot be such pages.
  */
-int p2p_memory_fd(struct p2p_window *w, u32 pages, u32 client)
+struct file *p2p_memory_file(struct p2p_window *w, u32 pages, u32 client)
 {
-	struct file *file;
-	int ret, fd;
+	struct file *file = NULL;
+	int ret;
 
-	fd = get_unused_fd_flags(O_CLOEXEC);
-	if (fd < 0)
-		return fd;
 	ret = p2p_window_export_begin(w);
 	if (ret)
-		goto put_fd;
+		return ERR_PTR(ret);
 	ret = !PAGE_ALIGNED(w->length) ? -EINVAL : make_inode(w);
 	if (!ret)
 		ret = make_pages(w, pages, client);
@@ -490,14 +487,7 @@ int p2p_memory_fd(struct p2p_window *w, u32 pages, u32 client)
 		ret = PTR_ERR_OR_ZERO(file);
 	}
 	p2p_window_export_end(w, !ret);
-	if (ret)
-		goto put_fd;
-	fd_install(fd, file);
-	return fd;
-
-put_fd:
-	put_unused_fd(fd);
-	return ret;
+	return ret ? ERR_PTR(ret) : file;
 }
 
 /* Return: with a reference, the window of a memory file, or an error pointer. */

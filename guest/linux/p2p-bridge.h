@@ -20,8 +20,7 @@ struct sg_table;
 /* Of a notifier: the window's users let go.  The data is the window. */
 #define P2P_BRIDGE_WINDOW_REVOKED	1
 
-struct p2p_window *p2p_bridge_window_get(struct pci_dev *bridge,
-						u32 number);
+struct p2p_window *p2p_bridge_window_get(struct pci_dev *bridge, u32 number);
 struct p2p_window *p2p_bridge_window_get_fd(int fd);
 void p2p_bridge_window_put(struct p2p_window *window);
 u64 p2p_bridge_window_size(const struct p2p_window *window);

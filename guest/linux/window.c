@@ -63,7 +63,7 @@ struct p2p_window *p2p_window_find(struct p2p_bridge *b, u32 number)
 
 /* Return: with a reference, the window behind @prev, whose reference goes. */
 struct p2p_window *p2p_window_next(struct p2p_bridge *b,
-					  struct p2p_window *prev)
+				   struct p2p_window *prev)
 {
 	struct p2p_window *w, *found = NULL;
 
@@ -185,7 +185,7 @@ static struct p2p_window *window_alloc(struct p2p_bridge *b)
  * Return: the window, with a reference, or an error pointer.
  */
 struct p2p_window *p2p_window_share(struct p2p_bridge *b,
-					   const struct p2p_bridge_share *arg)
+				    const struct p2p_bridge_share *arg)
 {
 	struct p2p_window *w = window_alloc(b);
 	struct p2p_command cmd;
