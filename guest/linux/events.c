@@ -120,7 +120,7 @@ static bool read_record(struct p2p_bridge *b, unsigned int n,
 		memcpy_fromio(record, b->page + P2P_BRIDGE_PAGE_FIRST +
 			      n * P2P_BRIDGE_RECORD_BYTES,
 			      P2P_BRIDGE_RECORD_BYTES);
-		rmb();
+		rmb();	/* the record before the sequence */
 		if (readl(sequence) == before)
 			return true;
 	}

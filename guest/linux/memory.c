@@ -81,6 +81,7 @@ void p2p_memory_free_inode(struct p2p_window *w)
  */
 void p2p_memory_zap(struct p2p_window *w)
 {
+	/* Pairs with make_inode(), which may be at it. */
 	struct inode *inode = smp_load_acquire(&w->inode);
 
 	if (inode)

@@ -9,10 +9,12 @@
 
 #include "bridge.h"
 
-/* A RID as sysfs names functions */
-#define RID_FORMAT	"%04x:%02x:%02x.%x"
-#define RID_ARGS(rid)	\
-	(rid) >> 16, (rid) >> 8 & 0xff, (rid) >> 3 & 0x1f, (rid) & 7
+/* As sysfs names functions.  Return: where what follows belongs. */
+static int emit_rid(char *buf, int at, u32 rid)
+{
+	return at + sysfs_emit_at(buf, at, "%04x:%02x:%02x.%x", rid >> 16,
+				  rid >> 8 & 0xff, rid >> 3 & 0x1f, rid & 7);
+}
 
 static const char *name_of(const char *const *names, size_t n, u8 i)
 {
@@ -46,14 +48,14 @@ static ssize_t members_show(struct device *dev, struct device_attribute *attr,
 {
 	struct p2p_bridge *b = dev_get_drvdata(dev);
 	const struct p2p_bridge_member *m;
-	ssize_t n = 0;
+	int n = 0;
 	u32 i;
 
 	mutex_lock(&b->lock);
 	for (i = 0; i < b->topology.n_members; i++) {
 		m = &b->topology.members[i];
-		n += sysfs_emit_at(buf, n, RID_FORMAT "%s%s%s windows=%u\n",
-				   RID_ARGS(m->rid),
+		n = emit_rid(buf, n, m->rid);
+		n += sysfs_emit_at(buf, n, "%s%s%s windows=%u\n",
 				   m->flags & P2P_BRIDGE_MEMBER_INITIATES ?
 				   " initiates" : "",
 				   m->flags & P2P_BRIDGE_MEMBER_PASSTHROUGH ?
@@ -72,16 +74,16 @@ static ssize_t windows_show(struct device *dev, struct device_attribute *attr,
 {
 	struct p2p_bridge *b = dev_get_drvdata(dev);
 	const struct p2p_bridge_host_window *w;
-	ssize_t n = 0;
+	int n = 0;
 	u32 i;
 
 	mutex_lock(&b->lock);
 	for (i = 0; i < b->topology.n_windows; i++) {
 		w = &b->topology.windows[i];
-		n += sysfs_emit_at(buf, n, RID_FORMAT
+		n = emit_rid(buf, n, w->rid);
+		n += sysfs_emit_at(buf, n,
 				   " bar=%u offset=%#llx size=%#llx %s%s%s%s\n",
-				   RID_ARGS(w->rid), w->bar, w->offset,
-				   w->length,
+				   w->bar, w->offset, w->length,
 				   w->access == P2P_BRIDGE_ACCESS_RW ?
 				   "rw" : "ro",
 				   w->flags & P2P_BRIDGE_WINDOW_DECODED ?
@@ -116,15 +118,16 @@ static ssize_t pairs_show(struct device *dev, struct device_attribute *attr,
 	};
 	struct p2p_bridge *b = dev_get_drvdata(dev);
 	const struct p2p_bridge_pair *p;
-	ssize_t n = 0;
+	int n = 0;
 	u32 i;
 
 	mutex_lock(&b->lock);
 	for (i = 0; i < b->topology.n_pairs; i++) {
 		p = &b->topology.pairs[i];
-		n += sysfs_emit_at(buf, n, RID_FORMAT " " RID_FORMAT
-				   " %s %s%s%s\n", RID_ARGS(p->initiator),
-				   RID_ARGS(p->target),
+		n = emit_rid(buf, n, p->initiator);
+		n += sysfs_emit_at(buf, n, " ");
+		n = emit_rid(buf, n, p->target);
+		n += sysfs_emit_at(buf, n, " %s %s%s%s\n",
 				   name_of(paths, ARRAY_SIZE(paths), p->path),
 				   name_of(map_types, ARRAY_SIZE(map_types),
 					   p->map_type),
