@@ -93,7 +93,10 @@ struct p2p_bridge_share {
 	__u32 window;		/* out: its number */
 };
 
-/* Unshare, detach. */
+/*
+ * Unshare, detach.  EBUSY while a memory file or a dma-buf of the window is
+ * left; one that was revoked (ESTALE) is unshared, not detached.
+ */
 struct p2p_bridge_window {
 	__u32 size;
 	__u32 flags;		/* 0 */
@@ -137,7 +140,10 @@ struct p2p_bridge_vec {
 	__u32 reserved;
 };
 
-/* CAP_SYS_RAWIO: addresses tell of the guest's, or the host's, layout. */
+/*
+ * CAP_SYS_RAWIO: addresses tell of the guest's, or the host's, layout.  The call
+ * succeeds if the device has answered; @status is what it said.
+ */
 struct p2p_bridge_translate {
 	__u32 size;
 	__u32 flags;		/* 0 */
@@ -154,6 +160,7 @@ struct p2p_bridge_translate {
 	__u64 fault_addr;	/* out */
 };
 
+/* CAP_SYS_RAWIO */
 struct p2p_bridge_bus_release {
 	__u32 size;
 	__u32 flags;		/* 0 */
