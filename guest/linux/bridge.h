@@ -8,7 +8,7 @@
  *   file->lock        windows of an open file
  *   window->lock      attach, detach, pages and exports of a window
  *   bridge->lock      list of windows, slots, topology
- *   window->bufs_lock dma-bufs of a window
+ *   window->exports_lock  dma-bufs of a window, and its inode
  *   dma_resv_lock()   of one of them
  *   window->map_lock  read: a mapping is made; write: there will be none
  *
@@ -214,23 +214,24 @@ struct p2p_window {
 	u64 offset;
 	u64 length;
 
-	struct mutex lock;		/* of all up to the inode */
+	struct mutex lock;		/* of all up to the page map */
 	enum p2p_window_state state;	/* by gate, too */
 	u32 slot;			/* from attach on until pages are gone */
 	u32 n_slots;			/* 0: none */
 	unsigned int exports;		/* memory files and dma-bufs */
+	unsigned int files;		/* the former */
 	enum p2p_page_kind pages;
 	struct page *first_page;
 	struct dev_pagemap *pagemap;	/* of generic pages */
-	struct inode *inode;		/* of memory files; set once */
 
 	struct rw_semaphore map_lock;
 	bool usable;			/* attached, and not being revoked */
 
 	atomic_t maps;			/* for devices */
 	wait_queue_head_t unmapped;
-	struct mutex bufs_lock;		/* of the list */
+	struct mutex exports_lock;	/* of both below */
 	struct list_head bufs;
+	struct inode *inode;		/* of memory files, if there are any */
 	struct blocking_notifier_head notifiers;
 
 	struct work_struct revoke_work;
@@ -274,7 +275,6 @@ struct p2p_window *p2p_memory_window(int fd);
 bool p2p_memory_wait_idle(struct p2p_window *w, unsigned int timeout_ms);
 void p2p_memory_zap(struct p2p_window *w);
 void p2p_memory_free_pages(struct p2p_window *w);
-void p2p_memory_free_inode(struct p2p_window *w);
 void p2p_memory_drain(struct p2p_bridge *b);
 
 struct file *p2p_dmabuf_file(struct p2p_window *w);

@@ -66,9 +66,9 @@ static void buf_release(struct dma_buf *dmabuf)
 {
 	struct p2p_buf *buf = dmabuf->priv;
 
-	mutex_lock(&buf->window->bufs_lock);
+	mutex_lock(&buf->window->exports_lock);
 	list_del(&buf->node);
-	mutex_unlock(&buf->window->bufs_lock);
+	mutex_unlock(&buf->window->exports_lock);
 	p2p_window_exported_put(buf->window);
 	kfree(buf);
 }
@@ -101,9 +101,9 @@ static struct dma_buf *export(struct p2p_window *w)
 		return dmabuf;
 	}
 	buf->dmabuf = dmabuf;
-	mutex_lock(&w->bufs_lock);
+	mutex_lock(&w->exports_lock);
 	list_add(&buf->node, &w->bufs);
-	mutex_unlock(&w->bufs_lock);
+	mutex_unlock(&w->exports_lock);
 	return dmabuf;
 }
 
@@ -136,11 +136,11 @@ void p2p_dmabuf_invalidate(struct p2p_window *w)
 {
 	struct p2p_buf *buf;
 
-	mutex_lock(&w->bufs_lock);
+	mutex_lock(&w->exports_lock);
 	list_for_each_entry(buf, &w->bufs, node) {
 		dma_resv_lock(buf->dmabuf->resv, NULL);
 		p2p_dma_buf_invalidate(buf->dmabuf);
 		dma_resv_unlock(buf->dmabuf->resv);
 	}
-	mutex_unlock(&w->bufs_lock);
+	mutex_unlock(&w->exports_lock);
 }

@@ -61,17 +61,23 @@ static int make_inode(struct p2p_window *w)
 		return PTR_ERR(inode);
 	}
 	i_size_write(inode, w->length);
-	/* For who zaps, and does not hold the lock */
-	smp_store_release(&w->inode, inode);
+	mutex_lock(&w->exports_lock);
+	w->inode = inode;
+	mutex_unlock(&w->exports_lock);
 	return 0;
 }
 
-/* Nobody has the window. */
-void p2p_memory_free_inode(struct p2p_window *w)
+/* If no file has it.  window->lock is held. */
+static void drop_inode(struct p2p_window *w)
 {
-	if (!w->inode)
+	struct inode *inode = w->inode;
+
+	if (w->files || !inode)
 		return;
-	iput(w->inode);
+	mutex_lock(&w->exports_lock);
+	w->inode = NULL;
+	mutex_unlock(&w->exports_lock);
+	iput(inode);
 	simple_release_fs(&memory_mount, &memory_mounts);
 }
 
@@ -81,11 +87,10 @@ void p2p_memory_free_inode(struct p2p_window *w)
  */
 void p2p_memory_zap(struct p2p_window *w)
 {
-	/* Pairs with make_inode(), which may be at it. */
-	struct inode *inode = smp_load_acquire(&w->inode);
-
-	if (inode)
-		unmap_mapping_range(inode->i_mapping, 0, 0, 1);
+	mutex_lock(&w->exports_lock);
+	if (w->inode)
+		unmap_mapping_range(w->inode->i_mapping, 0, 0, 1);
+	mutex_unlock(&w->exports_lock);
 }
 
 /* --- Pages --------------------------------------------------------------- */
@@ -372,7 +377,13 @@ static int memory_mmap(struct file *file, struct vm_area_struct *vma)
 
 static int memory_release(struct inode *inode, struct file *file)
 {
-	p2p_window_exported_put(file->private_data);
+	struct p2p_window *w = file->private_data;
+
+	mutex_lock(&w->lock);
+	w->files--;
+	drop_inode(w);
+	mutex_unlock(&w->lock);
+	p2p_window_exported_put(w);
 	return 0;
 }
 
@@ -399,6 +410,7 @@ static struct file *memory_file(struct p2p_window *w)
 		return file;
 	}
 	file->private_data = w;
+	w->files++;
 	return file;
 }
 
@@ -487,6 +499,8 @@ struct file *p2p_memory_file(struct p2p_window *w, u32 pages, u32 client)
 		file = memory_file(w);
 		ret = PTR_ERR_OR_ZERO(file);
 	}
+	if (ret)
+		drop_inode(w);
 	p2p_window_export_end(w, !ret);
 	return ret ? ERR_PTR(ret) : file;
 }

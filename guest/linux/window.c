@@ -169,7 +169,7 @@ static struct p2p_window *window_alloc(struct p2p_bridge *b)
 	mutex_init(&w->lock);
 	init_rwsem(&w->map_lock);
 	init_waitqueue_head(&w->unmapped);
-	mutex_init(&w->bufs_lock);
+	mutex_init(&w->exports_lock);
 	INIT_LIST_HEAD(&w->bufs);
 	BLOCKING_INIT_NOTIFIER_HEAD(&w->notifiers);
 	INIT_WORK(&w->revoke_work, revoke_work);
@@ -463,7 +463,6 @@ static void free_work(struct work_struct *work)
 				   msecs_to_jiffies(FREE_RETRY_MS));
 		return;
 	}
-	p2p_memory_free_inode(w);
 	mutex_lock(&b->lock);
 	list_del(&w->node);
 	mutex_unlock(&b->lock);
