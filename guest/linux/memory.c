@@ -283,7 +283,7 @@ static bool drain_window(struct p2p_window *w)
 	bool idle;
 
 	mutex_lock(&w->lock);
-	idle = p2p_memory_wait_idle(w, 1000);
+	idle = p2p_memory_wait_idle(w, 10000);
 	if (idle)
 		p2p_memory_free_pages(w);
 	mutex_unlock(&w->lock);
@@ -318,9 +318,9 @@ void p2p_memory_drain(struct p2p_bridge *b)
 
 	while ((w = p2p_window_next(b, w))) {
 		while (!drain_window(w))
-			dev_warn_ratelimited(&b->pdev->dev,
-					     "window %#x: I/O with its memory has not ended\n",
-					     w->number);
+			dev_warn(&b->pdev->dev,
+				 "window %#x: I/O with its memory has not ended\n",
+				 w->number);
 	}
 	/* Of windows that nobody has, the work frees them. */
 	wait_event(b->quiet, !atomic_read(&b->pagemaps));
@@ -362,7 +362,8 @@ static int memory_mmap(struct file *file, struct vm_area_struct *vma)
 	struct p2p_window *w = file->private_data;
 	u64 pages = w->length >> PAGE_SHIFT;
 
-	if (!(vma->vm_flags & VM_SHARED))
+	/* Of a file that is read only a shared mapping is not VM_SHARED. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	if (vma->vm_pgoff > pages || vma_pages(vma) > pages - vma->vm_pgoff)
 		return -ENXIO;
