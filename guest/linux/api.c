@@ -110,9 +110,10 @@ EXPORT_SYMBOL_GPL(p2p_bridge_window_unmap);
  * @nb: is called with P2P_BRIDGE_WINDOW_REVOKED and the window, once, and may
  *      sleep; the host waits for it, for a time that the host knows
  *
- * Also when the bridge is unbound, suspended, or reset.
+ * Also when the bridge is unbound, suspended, or reset; @nb must not look for
+ * windows, then the bridge is locked.
  *
- * Return: 0; -ESTALE if it was revoked already.
+ * Return: 0; -ESTALE if it was revoked already, and @nb may have been called.
  */
 int p2p_bridge_window_register_notifier(struct p2p_window *window,
 					struct notifier_block *nb)
