@@ -11,6 +11,7 @@
 #include "migration/blocker.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/range.h"
 #include "system/reset.h"
 #include "hw/p2p/bridge-internal.h"
 #include "hw/p2p/bus-address.h"
@@ -240,6 +241,9 @@ unsigned p2p_bridge_op_bus_address(void *opaque, uint32_t rid, uint64_t gpa,
     if (len > window->size - (gpa - window->gpa)) {
         return P2P_BRIDGE_BUS_UNKNOWN;
     }
+    if ((window->source ?: window)->ending) {
+        return P2P_BRIDGE_BUS_UNSHARED;
+    }
     memory = p2p_window_memory(window);
     wanted = (P2PBusGiven) {
         .initiator = initiator, .target = memory.member, .bar = memory.bar,
@@ -298,8 +302,17 @@ static void p2p_bus_stop(P2PBusGiven *given)
     passthrough->stop_mastering(given->initiator->dev);
 }
 
-static void p2p_bus_look_at(P2PBridgeBus *bus, P2PBusGiven *given,
-                            int64_t now)
+static void p2p_bus_revoke(P2PBridgeBus *bus, P2PBusGiven *given,
+                           unsigned obstacle)
+{
+    given->deadline = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) +
+                      bus->dev->revoke_timeout;
+    p2p_bridge_bus_revoked(&bus->dev->bridge,
+                           p2p_bridge_rid(given->initiator->dev),
+                           p2p_bridge_rid(given->target->dev), obstacle);
+}
+
+static void p2p_bus_look_at(P2PBridgeBus *bus, P2PBusGiven *given)
 {
     P2PBusAddr address;
     unsigned obstacle;
@@ -312,10 +325,7 @@ static void p2p_bus_look_at(P2PBridgeBus *bus, P2PBusGiven *given,
         obstacle = P2P_BRIDGE_BUS_NO_DECODE;    /* it is not where it was */
     }
     if (obstacle) {
-        given->deadline = now + bus->dev->revoke_timeout;
-        p2p_bridge_bus_revoked(&bus->dev->bridge,
-                               p2p_bridge_rid(given->initiator->dev),
-                               p2p_bridge_rid(given->target->dev), obstacle);
+        p2p_bus_revoke(bus, given, obstacle);
     }
 }
 
@@ -329,10 +339,11 @@ void p2p_bridge_bus_check(P2PBridgeBus *bus)
     for (guint i = 0; i < bus->given->len; ) {
         P2PBusGiven *given = &g_array_index(bus->given, P2PBusGiven, i);
 
-        p2p_bus_look_at(bus, given, now);
+        p2p_bus_look_at(bus, given);
         if (given->deadline && given->deadline <= now) {
             p2p_bus_stop(given);
             g_array_remove_index_fast(bus->given, i);
+            p2p_group_wake(p2p_bridge_group(bus->dev));
             continue;
         }
         next = given->deadline ? MIN(next, given->deadline) : next;
@@ -361,6 +372,46 @@ static void p2p_bus_remove(P2PBridgeBus *bus, P2PMember *initiator,
         }
     }
     p2p_bus_unblock_migration(bus);
+    p2p_group_wake(p2p_bridge_group(bus->dev));
+}
+
+static bool p2p_bus_is_of(const P2PBusGiven *given,
+                          const P2PBarWindow *source)
+{
+    return given->target == source->owner && given->bar == source->bar &&
+           ranges_overlap(given->offset, given->size, source->offset,
+                          source->size);
+}
+
+bool p2p_bridge_bus_revoke(P2PBridgeBus *bus, const P2PBarWindow *source)
+{
+    bool wait = false;
+
+    for (guint i = 0; i < bus->given->len; i++) {
+        P2PBusGiven *given = &g_array_index(bus->given, P2PBusGiven, i);
+
+        if (p2p_bus_is_of(given, source)) {
+            wait = true;
+            if (!given->deadline) {
+                p2p_bus_revoke(bus, given, P2P_BRIDGE_BUS_UNSHARED);
+                timer_mod_anticipate(bus->timer, given->deadline);
+            }
+        }
+    }
+    return wait;
+}
+
+void p2p_bridge_bus_source_ends(P2PBridgeBus *bus, const P2PBarWindow *source)
+{
+    for (guint i = bus->given->len; i-- > 0; ) {
+        P2PBusGiven *given = &g_array_index(bus->given, P2PBusGiven, i);
+
+        if (p2p_bus_is_of(given, source)) {
+            p2p_bus_stop(given);
+            g_array_remove_index_fast(bus->given, i);
+        }
+    }
+    p2p_bus_unblock_migration(bus);
 }
 
 /* All devices were reset: nobody uses any. */
@@ -384,18 +435,11 @@ bool p2p_bridge_op_bus_release(void *opaque, uint32_t initiator,
 
 /*
  * An initiator that leaves is reset. The BAR of a target that leaves stays
- * where it was in the host, for another one to use: who has its addresses must
- * stop.
+ * where it was in the host, for another one to use: see
+ * p2p_bridge_bus_source_ends(), which comes first.
  */
 void p2p_bridge_bus_forget(P2PBridgeBus *bus, P2PMember *member)
 {
     p2p_bus_remove(bus, member, NULL);
-    for (guint i = 0; i < bus->given->len; i++) {
-        P2PBusGiven *given = &g_array_index(bus->given, P2PBusGiven, i);
-
-        if (given->target == member) {
-            p2p_bus_stop(given);
-        }
-    }
     p2p_bus_remove(bus, NULL, member);
 }

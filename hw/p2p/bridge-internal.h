@@ -124,6 +124,16 @@ void p2p_bridge_op_bus_end(void *opaque, bool given);
 bool p2p_bridge_op_bus_release(void *opaque, uint32_t initiator,
                                uint32_t target);
 
+/*
+ * The host takes @source back: ask for what was given of it.  Returns whether
+ * something is to be waited for.
+ */
+bool p2p_bridge_bus_revoke(P2PBridgeBus *bus, const P2PBarWindow *source);
+
+/* @source is about to go: what still is in use must end. */
+void p2p_bridge_bus_source_ends(P2PBridgeBus *bus,
+                                const P2PBarWindow *source);
+
 /* The host, or the group, may not be what it was. */
 void p2p_bridge_bus_check(P2PBridgeBus *bus);
 

@@ -196,6 +196,7 @@ void p2p_bridges_source_ends(P2PBarWindow *source, bool leaves)
             }
         }
         p2p_bridge_detach(dev, which);
+        p2p_bridge_bus_source_ends(dev->bus, source);
     }
 }
 
@@ -225,6 +226,10 @@ bool p2p_bridges_revoke(P2PBarWindow *source)
 
     source->ending = true;
     QTAILQ_FOREACH(dev, &p2p_bridges, next) {
+        if (p2p_bridge_group(dev) == source->owner->group &&
+            runstate_is_running()) {
+            wait |= p2p_bridge_bus_revoke(dev->bus, source);
+        }
         for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
             /* A machine that stands still cannot answer. */
             if (dev->targets[i].window && runstate_is_running() &&

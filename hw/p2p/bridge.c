@@ -24,7 +24,7 @@
 #define P2P_APERTURE_MIN (2 * MiB)
 #define P2P_APERTURE_MAX (16 * TiB)
 #define P2P_REVOKE_MS_MIN 10
-#define P2P_REVOKE_MS_MAX 60000
+#define P2P_REVOKE_MS_MAX 10000
 
 /* --- The machine's side of the bridge ---------------------------------- */
 

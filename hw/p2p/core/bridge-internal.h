@@ -97,6 +97,9 @@ void p2p_bridge_fail(P2PBridge *bridge, unsigned error);
 /* Begin with empty rings; false: the index block cannot be written. */
 bool p2p_bridge_start_rings(P2PBridge *bridge);
 
+/* @vector: P2P_BRIDGE_NO_VECTOR for none */
+void p2p_bridge_interrupt(P2PBridge *bridge, uint32_t vector);
+
 /* @event: P2P_BRIDGE_EVENT_BYTES, but for the generation */
 void p2p_bridge_post(P2PBridge *bridge, uint8_t *event);
 

@@ -88,8 +88,14 @@ unsigned p2p_bridge_check_regs(const P2PBridge *bridge)
 
 void p2p_bridge_fail(P2PBridge *bridge, unsigned error)
 {
+    bool was_ready = p2p_bridge_is_ready(bridge);
+
     bridge->regs.status = P2P_BRIDGE_STATUS_FAILED;
     bridge->regs.error = error;
+    if (was_ready) {
+        p2p_bridge_interrupt(bridge, bridge->regs.completion_vector);
+        p2p_bridge_interrupt(bridge, bridge->regs.event_vector);
+    }
 }
 
 static void enable(P2PBridge *bridge)

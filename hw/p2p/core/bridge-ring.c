@@ -31,7 +31,7 @@ static bool dma_write(P2PBridge *bridge, uint64_t addr, const void *buffer,
     return bridge->ops->dma_write(bridge->opaque, addr, buffer, len);
 }
 
-static void interrupt(P2PBridge *bridge, uint32_t vector)
+void p2p_bridge_interrupt(P2PBridge *bridge, uint32_t vector)
 {
     if (vector != P2P_BRIDGE_NO_VECTOR) {
         bridge->ops->interrupt(bridge->opaque, vector);
@@ -154,7 +154,7 @@ bool p2p_bridge_run(P2PBridge *bridge)
         p2p_bridge_fail(bridge, P2P_BRIDGE_ERROR_DMA);
         return false;
     }
-    interrupt(bridge, bridge->regs.completion_vector);
+    p2p_bridge_interrupt(bridge, bridge->regs.completion_vector);
     return rings->command_head != counts.command_tail &&
            rings->completion_tail - counts.completion_head <
                bridge->regs.completion_size;
@@ -192,7 +192,7 @@ void p2p_bridge_post(P2PBridge *bridge, uint8_t *event)
     put32(event + P2P_BRIDGE_EVT_GENERATION, bridge->generation);
     if (p2p_bridge_is_ready(bridge) && bridge->regs.event_size &&
         write_event(bridge, event)) {
-        interrupt(bridge, bridge->regs.event_vector);
+        p2p_bridge_interrupt(bridge, bridge->regs.event_vector);
     } else {
         bridge->events_lost++;
         p2p_bridge_write_page(bridge);

@@ -173,6 +173,7 @@
 #define P2P_BRIDGE_BUS_OVERLAP		11	/* with what it reaches else */
 #define P2P_BRIDGE_BUS_STRANGER		12	/* a function of others below */
 #define P2P_BRIDGE_BUS_RAM		13	/* the entry is guest RAM */
+#define P2P_BRIDGE_BUS_UNSHARED		14	/* the host takes it back */
 
 /* --- P2P_BRIDGE_OP_IDENTIFY: 64 bytes */
 #define P2P_BRIDGE_IDENTIFY_BYTES	64
