@@ -23,7 +23,7 @@ static void add_device(BridgeMachine *m, GString *args, unsigned n,
     m->bar2[n] = mmap(NULL, m->size[n], PROT_READ | PROT_WRITE, MAP_SHARED,
                       m->fd[n], 0);
     g_assert_true(m->bar2[n] != MAP_FAILED);
-    g_string_append_printf(args, "-device p2p-testdev,id=t%u,addr=%u.0,"
+    g_string_append_printf(args, "-device p2p-testdev,id=t%u,addr=%x.0,"
                            "size=%" PRIu64 ",file=/proc/%d/fd/%d%s%s ", n,
                            BM_SLOT(n), m->size[n], getpid(), m->fd[n],
                            strstr(properties, "p2p-group=") ? ""
@@ -40,7 +40,7 @@ BridgeMachine *bm_new(const BridgeMachineOptions *options)
     m->express = g_str_equal(machine, "q35");
     g_string_append_printf(args, "-nodefaults -machine %s -m %u "
                            "-object p2p-group,id=g0%s "
-                           "-device p2p-bridge,id=br0,addr=%u.0,p2p-group=g0"
+                           "-device p2p-bridge,id=br0,addr=%x.0,p2p-group=g0"
                            "%s %s ", machine, (unsigned)(BM_RAM / MiB),
                            options->group ?: "", BM_BRIDGE_SLOT(0),
                            options->bridge ?: "", options->more ?: "");
@@ -107,7 +107,7 @@ void bm_restart(BridgeMachine *m)
 void bm_plug(BridgeMachine *m, unsigned n, const char *share)
 {
     g_autofree char *id = g_strdup_printf("t%u", n);
-    g_autofree char *addr = g_strdup_printf("%u.0", BM_SLOT(n));
+    g_autofree char *addr = g_strdup_printf("%x.0", BM_SLOT(n));
     g_autofree char *file = g_strdup_printf("/proc/%d/fd/%d", getpid(),
                                             m->fd[n]);
 
@@ -226,6 +226,21 @@ void bm_host_unshare(BridgeMachine *m, unsigned n)
 
     qtest_qmp_assert_success(m->qts, "{ 'execute': 'p2p-unshare', "
                              "'arguments': { 'device': %s, 'bar': 2 } }", id);
+}
+
+void bm_host_unshare_begin(BridgeMachine *m, unsigned n)
+{
+    g_autofree char *id = g_strdup_printf("t%u", n);
+
+    qtest_qmp_send(m->qts, "{ 'execute': 'p2p-unshare', "
+                   "'arguments': { 'device': %s, 'bar': 2 } }", id);
+}
+
+void bm_host_unshare_end(BridgeMachine *m)
+{
+    g_autoptr(QDict) reply = qtest_qmp_receive(m->qts);
+
+    g_assert_true(qdict_haskey(reply, "return"));
 }
 
 void bm_milliseconds(BridgeMachine *m, unsigned ms)

@@ -108,9 +108,14 @@ void bm_expect_nothing(BridgeMachine *m, unsigned i, uint64_t gpa, unsigned n);
 /* bm_host_share, bm_host_unshare: p2p-share and p2p-unshare of bar 2 */
 void bm_host_share(BridgeMachine *m, unsigned n, uint64_t offset,
                    uint64_t size);
-
-/* The command begins; whether it ends at once is the device's business. */
 void bm_host_unshare(BridgeMachine *m, unsigned n);
+
+/*
+ * The same if the guest is to be asked: the command begins, and waits.  No
+ * other command of the monitor until bm_host_unshare_end().
+ */
+void bm_host_unshare_begin(BridgeMachine *m, unsigned n);
+void bm_host_unshare_end(BridgeMachine *m);
 
 /* bm_milliseconds: let them pass on the virtual clock. */
 void bm_milliseconds(BridgeMachine *m, unsigned ms);
