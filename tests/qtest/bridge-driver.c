@@ -430,6 +430,18 @@ uint32_t bridge_state(Bridge *b, uint32_t window)
 
 /* --- Commands ---------------------------------------------------------- */
 
+uint64_t bridge_expect_at(BridgeCompletion completion, uint16_t status,
+                          const char *file, unsigned line)
+{
+    if (completion.status != status) {
+        g_error("%s:%u: status 0x%02x (index %u, reason %u, value 0x%" PRIx64
+                "), not 0x%02x", file, line, completion.status,
+                completion.index, completion.reason, completion.value,
+                status);
+    }
+    return completion.value;
+}
+
 BridgeCommand bridge_cmd(uint16_t opcode)
 {
     return (BridgeCommand) { .opcode = opcode };
