@@ -231,9 +231,16 @@ void bm_host_unshare(BridgeMachine *m, unsigned n)
 void bm_host_unshare_begin(BridgeMachine *m, unsigned n)
 {
     g_autofree char *id = g_strdup_printf("t%u", n);
+    gint64 end = g_get_monotonic_time() + 60 * G_USEC_PER_SEC;
+    BridgePage page;
 
     qtest_qmp_send(m->qts, "{ 'execute': 'p2p-unshare', "
                    "'arguments': { 'device': %s, 'bar': 2 } }", id);
+    /* The monitor is a connection of its own. */
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        bridge_page(&m->b, &page);
+    } while (!page.pending);
 }
 
 void bm_host_unshare_end(BridgeMachine *m)

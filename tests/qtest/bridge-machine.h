@@ -111,8 +111,9 @@ void bm_host_share(BridgeMachine *m, unsigned n, uint64_t offset,
 void bm_host_unshare(BridgeMachine *m, unsigned n);
 
 /*
- * The same if the guest is to be asked: the command begins, and waits.  No
- * other command of the monitor until bm_host_unshare_end().
+ * The same if the guest is to be asked, as a window of the host's is attached:
+ * returns when the window is being revoked.  No other command of the monitor
+ * until bm_host_unshare_end().
  */
 void bm_host_unshare_begin(BridgeMachine *m, unsigned n);
 void bm_host_unshare_end(BridgeMachine *m);
