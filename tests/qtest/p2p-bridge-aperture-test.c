@@ -155,24 +155,6 @@ static void test_read_only(void)
     bm_end(m);
 }
 
-/* What devices must not write the CPU does not write there, either. */
-static void test_read_only_cpu(void)
-{
-    BridgeMachine *m = bm_default();
-    uint32_t window = bm_share(m, 0, 2, 0, 64 * KiB, RO);
-    uint32_t ram = bm_share(m, 0, 4, 0, 64 * KiB, RO);
-
-    bridge_ok(bridge_attach(&m->b, window, 0));
-    bridge_ok(bridge_attach(&m->b, ram, 1));
-    qtest_writeq(m->qts, BM_BAR4(0), 0x1111);
-    qtest_writeq(m->qts, bm_slot(m, 1), 0x5555);
-    g_assert_cmphex(qtest_readq(m->qts, bm_slot(m, 1)), ==, 0x1111);
-    qtest_writeq(m->qts, BM_BAR2(0), 0x1111);
-    qtest_writeq(m->qts, bm_slot(m, 0), 0x5555);
-    g_assert_cmphex(qtest_readq(m->qts, bm_slot(m, 0)), ==, 0x1111);
-    bm_end(m);
-}
-
 /* --- Many, large, often ------------------------------------------------ */
 
 static void test_many(void)
@@ -413,6 +395,5 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/bridge-aperture/alone", test_alone);
     qtest_add_func("p2p/bridge-aperture/two-bridges", test_two_bridges);
     qtest_add_func("p2p/bridge-aperture/iommu", test_iommu);
-    qtest_add_func("p2p/bridge-aperture/read-only-cpu", test_read_only_cpu);
     return g_test_run();
 }

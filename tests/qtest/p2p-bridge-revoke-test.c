@@ -124,7 +124,7 @@ static void test_timeout(void)
         unsigned ms;
     } times[] = {
         { "", 1000 }, { ",revoke-timeout=10", 10 },
-        { ",revoke-timeout=60000", 60000 },
+        { ",revoke-timeout=10000", 10000 },
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(times); i++) {
