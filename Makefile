@@ -43,6 +43,7 @@ help:
 	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
 	@echo 'make check-guest   disks of a guest Linux, all back ends (a minute)'
 	@echo 'make walk          100,000 random events with AddressSanitizer (half an hour)'
+	@echo 'make fuzz          fuzz the core, and the p2p-bridge in QEMU (an hour)'
 	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'
 	@echo 'make qtests        build what the qtests and the lab run'
 	@echo 'make bench         measure against peers; results in $(BUILD)/bench'
@@ -123,6 +124,19 @@ walk: $(BUILD)/config.mk
 	        "--with-qemu=$$(sed -n 's/^QEMU_ORIGIN = //p' $(BUILD)/config.mk)"; \
 	fi
 	@tests/qtest/run-walk $(BUILD)/asan
+
+# FUZZ_SECONDS=: for each target.  What was found to be worth trying is kept.
+.PHONY: fuzz
+export FUZZ_SECONDS
+fuzz: $(BUILD)/config.mk
+	@scripts/build-step $(BUILD)/native
+	@if [ -x $(BUILD)/fuzz/config.status ]; then \
+	    $(BUILD)/fuzz/config.status; \
+	else \
+	    ./configure --fuzz --builddir=$(BUILD)/fuzz \
+	        "--with-qemu=$$(sed -n 's/^QEMU_ORIGIN = //p' $(BUILD)/config.mk)"; \
+	fi
+	@tests/fuzz/run-long $(BUILD)
 
 .PHONY: check-matrix
 check-matrix: $(BUILD)/config.mk

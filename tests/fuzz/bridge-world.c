@@ -102,6 +102,9 @@ static void look_at_completion(World *world)
         g_assert_cmpuint(load32(raw + P2P_BRIDGE_CPL_OUT_LEN), ==, 0);
         check_failed(world);
     }
+    /* Who has got bus addresses is known, and nobody else has. */
+    g_assert_false(world->bus_asked);
+    g_assert_true(!world->bus_given || status == P2P_BRIDGE_OK);
     world->tail++;
     world->in_command = false;
     world_commands++;
@@ -157,6 +160,7 @@ static void begin_command(World *world, const uint8_t *raw)
     memcpy(world->records, world->bridge.records, sizeof(world->records));
     world->generation = world->bridge.generation;
     world->in_command = true;
+    world->bus_given = false;
     world->inputs = 0;
     world->entries++;
 }
@@ -360,6 +364,14 @@ static void detach(void *opaque, unsigned record)
     world->windows[record].attached = false;
 }
 
+static void clear(void *opaque)
+{
+    World *world = opaque;
+
+    g_assert_false(world->no_calls);
+    memset(world->windows, 0, sizeof(world->windows));
+}
+
 /* --- Addresses --------------------------------------------------------- */
 
 static const P2PMap *translate_begin(void *opaque, uint32_t rid,
@@ -414,11 +426,22 @@ static unsigned bus_address(void *opaque, uint32_t rid, uint64_t gpa,
                     P2P_BRIDGE_FEATURE_BUS_ADDRESS);
     g_assert_cmpuint(len, >, 0);
     g_assert_cmphex(gpa, >=, WORLD_BAR(0));
+    world->bus_asked = true;
     if (gpa / WORLD_PAGE % 16 == 15) {
         return 1 + gpa / WORLD_PAGE / 16 % 12;
     }
     *bus = gpa ^ 0x8000000000000000;
     return 0;
+}
+
+static void bus_end(void *opaque, bool given)
+{
+    World *world = opaque;
+
+    g_assert_true(world->in_command);
+    g_assert_true(world->bus_asked || !given);
+    world->bus_asked = false;
+    world->bus_given = given;
 }
 
 static bool bus_release(void *opaque, uint32_t initiator, uint32_t target)
@@ -435,10 +458,12 @@ static const P2PBridgeOps ops = {
     .unshare = unshare,
     .attach = attach,
     .detach = detach,
+    .clear = clear,
     .translate_begin = translate_begin,
     .translate_end = translate_end,
     .bar_address = bar_address,
     .bus_address = bus_address,
+    .bus_end = bus_end,
     .bus_release = bus_release,
 };
 
@@ -750,9 +775,8 @@ World *world_new(void)
 void world_free(World *world)
 {
     p2p_bridge_reset(&world->bridge);
-    for (unsigned n = 0; n < WORLD_RECORDS; n++) {
-        g_assert_false(world->windows[n].shared);
-    }
+    world->tail = 0;
+    check(world);
     p2p_bridge_destroy(&world->bridge);
     g_free(world);
 }

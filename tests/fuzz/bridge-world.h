@@ -60,6 +60,8 @@ typedef struct World {
     bool no_calls;              /* none of the ops may be called */
     bool loaded;                /* its state has come from the script */
     bool translating;
+    bool bus_asked;             /* for a bus address, and not come to an end */
+    bool bus_given;             /* by this command */
     bool in_command;
     uint8_t command[P2P_BRIDGE_COMMAND_BYTES];
     unsigned inputs;            /* times that its input was read */

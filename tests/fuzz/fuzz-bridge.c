@@ -368,12 +368,16 @@ static void step_time(Input *input, World *world)
 
 static void step_machine(Input *input, World *world)
 {
+    static const uint8_t refusals[] = {
+        P2P_BRIDGE_NOT_SHARED, P2P_BRIDGE_NO_ACCESS, P2P_BRIDGE_NO_MEMORY,
+        P2P_BRIDGE_NOT_DECODED,
+    };
     uint8_t how = read_byte(input);
 
     world->no_dma = (how & 15) == 1;
     world->races = (how & 15) == 2 ? how >> 4 : 0;
-    world->refusal = (how & 15) == 3 ? P2P_BRIDGE_NOT_SHARED + (how >> 4) % 3
-                                     : 0;
+    world->refusal = (how & 15) == 3
+                     ? refusals[(how >> 4) % G_N_ELEMENTS(refusals)] : 0;
 }
 
 static void step_move(Input *input, World *world)
