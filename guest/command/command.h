@@ -37,7 +37,7 @@ extern const struct command command_translate;
 extern const struct command command_copy;
 extern const struct command command_watch;
 
-/* --- Options and messages ---------------------------------------------------- */
+/* --- Options and messages ------------------------------------------------ */
 
 /* --device NODE, of all commands; NULL: the first one */
 extern const char *device_node;
@@ -74,7 +74,7 @@ struct p2p_bridge *open_device(void);
 extern volatile sig_atomic_t stopped;
 void stop_on_signals(void);
 
-/* --- Sizes and places ---------------------------------------------------------- */
+/* --- Sizes and places ---------------------------------------------------- */
 
 /* "4096", "0x1000", "64K", "1M", "2G", "1T"; false: it is no such number. */
 bool parse_size(const char *text, uint64_t *size);
@@ -100,7 +100,7 @@ bool parse_place(const char *text, struct place *place);
 /* A RID of an option or argument @what; false: a message was printed. */
 bool parse_function(const char *what, const char *text, uint32_t *rid);
 
-/* --- A window for the time of a command ------------------------------------------ */
+/* --- A window for the time of a command ---------------------------------- */
 
 struct guest_window {
     struct p2p_bridge *bridge;

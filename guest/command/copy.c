@@ -19,7 +19,7 @@ struct request {
     uint32_t client;
 };
 
-/* --- Sizes and places ------------------------------------------------------ */
+/* --- Sizes and places ---------------------------------------------------- */
 
 static enum status check_size(const struct request *request,
                               const struct file *file,
@@ -61,7 +61,7 @@ static enum status check_alignment(const struct file *file,
     return STATUS_OK;
 }
 
-/* --- How it ended ------------------------------------------------------------- */
+/* --- How it ended -------------------------------------------------------- */
 
 static enum status explain_failure(const struct request *request, int error,
                                    uint64_t at)
@@ -120,7 +120,7 @@ static enum status explain(const struct request *request,
     }
 }
 
-/* --- Doing it --------------------------------------------------------------------- */
+/* --- Doing it ------------------------------------------------------------ */
 
 static enum status copy_and_verify(const struct request *request,
                                    const struct copy *copy,
@@ -217,7 +217,7 @@ static enum status copy(const struct request *request)
     return status;
 }
 
-/* --- The command --------------------------------------------------------------------- */
+/* --- The command --------------------------------------------------------- */
 
 enum {
     OPTION_VERIFY = OPTION_OWN, OPTION_BUFFERED, OPTION_PAGES, OPTION_CLIENT

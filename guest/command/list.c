@@ -66,7 +66,7 @@ static bool read_lists(struct p2p_bridge *bridge, struct lists *lists)
     return false;
 }
 
-/* --- For people ---------------------------------------------------------------- */
+/* --- For people ---------------------------------------------------------- */
 
 static void print_members(const struct lists *lists)
 {
@@ -140,7 +140,7 @@ static void print_pairs(const struct lists *lists)
     }
 }
 
-/* --- For programs -------------------------------------------------------------- */
+/* --- For programs -------------------------------------------------------- */
 
 static const char *json_bool(uint32_t flags, uint32_t flag)
 {
@@ -224,7 +224,7 @@ static void print_json(const struct lists *lists)
     printf("\n  ]\n}\n");
 }
 
-/* --- The command --------------------------------------------------------------- */
+/* --- The command --------------------------------------------------------- */
 
 enum { OPTION_JSON = OPTION_OWN };
 

@@ -23,7 +23,7 @@ static struct copy_result ended(enum copy_end end, uint64_t at)
     };
 }
 
-/* --- The CPU in a window that may go --------------------------------------- */
+/* --- The CPU in a window that may go ------------------------------------- */
 
 static sigjmp_buf gone;
 
@@ -76,7 +76,7 @@ static bool guarded(struct touch *touch)
     return there;
 }
 
-/* --- Reading and writing ------------------------------------------------------ */
+/* --- Reading and writing ------------------------------------------------- */
 
 /*
  * All of @size bytes between the file at @at and @data.  What is short is gone
@@ -170,7 +170,7 @@ struct copy_result copy_run(const struct copy *copy)
     return result;
 }
 
-/* --- Verifying ------------------------------------------------------------------ */
+/* --- Verifying ----------------------------------------------------------- */
 
 /* A read up to the end of a block, of which the file may have a part only */
 static struct copy_result read_piece(const struct copy *copy, uint8_t *ram,

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include "command.h"
 
-/* --- Which host window ------------------------------------------------------ */
+/* --- Which host window --------------------------------------------------- */
 
 static bool holds(const struct p2p_bridge_host_window *window,
                   const struct place *place)
@@ -65,7 +65,7 @@ static bool find_host_window(struct p2p_bridge *bridge, const char *name,
     return false;
 }
 
-/* --- Sharing ----------------------------------------------------------------- */
+/* --- Sharing ------------------------------------------------------------- */
 
 static enum status refused(const struct guest_window *window, const char *what)
 {
@@ -174,7 +174,7 @@ enum status window_map(struct guest_window *window, uint32_t pages,
     return window->memory ? STATUS_OK : refused(window, "mapped");
 }
 
-/* --- Its end ----------------------------------------------------------------- */
+/* --- Its end ------------------------------------------------------------- */
 
 bool window_revoked(struct guest_window *window)
 {

@@ -81,7 +81,7 @@ int p2p_bridge_identify(struct p2p_bridge *bridge,
     return ioctl(bridge->fd, P2P_BRIDGE_IOC_IDENTIFY, identify);
 }
 
-/* --- Lists ----------------------------------------------------------------- */
+/* --- Lists --------------------------------------------------------------- */
 
 /* One entry of any list is at least 16 bytes: 16 MiB, if a kernel errs. */
 #define LIST_MAX (1u << 20)

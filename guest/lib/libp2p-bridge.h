@@ -35,7 +35,7 @@ extern "C" {
 
 struct p2p_bridge;
 
-/* --- Device ---------------------------------------------------------------- */
+/* --- Device -------------------------------------------------------------- */
 
 /*
  * p2p_bridge_open: begin to use a device.
@@ -61,7 +61,7 @@ int p2p_bridge_fd(const struct p2p_bridge *bridge);
 int p2p_bridge_identify(struct p2p_bridge *bridge,
                         struct p2p_bridge_identify *identify);
 
-/* --- Who is there ------------------------------------------------------------- */
+/* --- Who is there -------------------------------------------------------- */
 
 /*
  * p2p_bridge_members, _windows, _pairs: all members, host windows, or pairs of
@@ -82,7 +82,7 @@ int p2p_bridge_windows(struct p2p_bridge *bridge,
 int p2p_bridge_pairs(struct p2p_bridge *bridge, struct p2p_bridge_pair **list,
                      size_t *count, uint32_t *generation);
 
-/* --- Guest windows ------------------------------------------------------------- */
+/* --- Guest windows ------------------------------------------------------- */
 
 /*
  * p2p_bridge_share: make a guest window of a range of a BAR.
@@ -113,7 +113,7 @@ int p2p_bridge_attach(struct p2p_bridge *bridge, uint32_t window,
  */
 int p2p_bridge_detach(struct p2p_bridge *bridge, uint32_t window);
 
-/* --- Memory of an attached window ------------------------------------------------ */
+/* --- Memory of an attached window ---------------------------------------- */
 
 /*
  * p2p_bridge_memory: a file whose memory is the window's, for mmap(2) with
@@ -143,7 +143,7 @@ void *p2p_bridge_map(struct p2p_bridge *bridge, uint32_t window,
 int p2p_bridge_dma_buf(struct p2p_bridge *bridge, uint32_t window,
                        uint32_t client);
 
-/* --- Addresses ---------------------------------------------------------------------- */
+/* --- Addresses ----------------------------------------------------------- */
 
 struct p2p_bridge_fault {
     uint32_t status;    /* of the device: P2P_BRIDGE_FAULT etc.; 0: none */
@@ -178,7 +178,7 @@ int p2p_bridge_translate(struct p2p_bridge *bridge, uint32_t initiator,
 int p2p_bridge_bus_release(struct p2p_bridge *bridge, uint32_t initiator,
                            uint32_t target);
 
-/* --- Events --------------------------------------------------------------------------- */
+/* --- Events -------------------------------------------------------------- */
 
 /*
  * p2p_bridge_event: wait for the next event, and take it.
@@ -191,7 +191,7 @@ int p2p_bridge_bus_release(struct p2p_bridge *bridge, uint32_t initiator,
 int p2p_bridge_event(struct p2p_bridge *bridge, struct p2p_bridge_event *event,
                      int timeout);
 
-/* --- Text ------------------------------------------------------------------------------- */
+/* --- Text ---------------------------------------------------------------- */
 
 #define P2P_BRIDGE_RID_CHARS 13     /* "dddd:bb:dd.f" */
 

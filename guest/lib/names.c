@@ -6,7 +6,7 @@
 #include <string.h>
 #include "internal.h"
 
-/* --- RID ------------------------------------------------------------------- */
+/* --- RID ----------------------------------------------------------------- */
 
 char *p2p_bridge_rid_str(uint32_t rid, char text[P2P_BRIDGE_RID_CHARS])
 {
@@ -52,7 +52,7 @@ bool p2p_bridge_rid_parse(const char *text, uint32_t *rid)
     return true;
 }
 
-/* --- Words ----------------------------------------------------------------- */
+/* --- Words --------------------------------------------------------------- */
 
 #define LOOK_UP(table, index) \
     look_up(table, sizeof(table) / sizeof(*(table)), index)
