@@ -29,7 +29,8 @@ static bool parse_entry(const char *text, uint32_t flags,
                         struct p2p_bridge_vec *vec)
 {
     const char *plus = strchr(text, '+');
-    char address[32];
+    char start[32];
+    uint64_t address;
     uint64_t length = DEFAULT_LENGTH;
 
     *vec = (struct p2p_bridge_vec) { .flags = flags };
@@ -49,15 +50,16 @@ static bool parse_entry(const char *text, uint32_t flags,
         vec->len = length;
         return fits(text, length);
     }
-    snprintf(address, sizeof(address), "%.*s",
-             (int)(plus ? plus - text : 31), text);
-    if (!parse_size(address, (uint64_t[1]) { 0 }) ||
+    /* What is too long for it is no number either. */
+    snprintf(start, sizeof(start), "%.*s",
+             (int)(plus ? plus - text : (ptrdiff_t)strlen(text)), text);
+    if (!parse_size(start, &address) ||
         (plus && !parse_size(plus + 1, &length))) {
         message("'%s' is no entry; write ADDRESS[+LENGTH], such as "
                 "0x100000000+2M, or BDF:barN[@OFFSET[-END]]", text);
         return false;
     }
-    vec->addr = strtoull(address, NULL, 0);
+    vec->addr = address;
     vec->len = length;
     return fits(text, length);
 }
