@@ -142,7 +142,7 @@ static enum status copy_and_verify(const struct request *request,
         status = STATUS_NO;
     }
     if (status == STATUS_OK && !request->to_window) {
-        status = file_keep(copy->file, copy->size);
+        status = file_keep(copy->file);
     }
     return status;
 }

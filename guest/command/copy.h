@@ -67,7 +67,7 @@ enum status file_open_source(struct file *file, const char *name, bool direct);
 enum status file_open_target(struct file *file, const char *name, bool direct);
 
 /* All is written: to the disk with it, and to its name. */
-enum status file_keep(struct file *file, uint64_t size);
+enum status file_keep(struct file *file);
 
 /* Remove what was not kept, and close. */
 void file_close(struct file *file);

@@ -154,10 +154,9 @@ enum status file_open_target(struct file *file, const char *name, bool direct)
     return file->fd < 0 ? cannot(name) : look_at(file, direct);
 }
 
-enum status file_keep(struct file *file, uint64_t size)
+enum status file_keep(struct file *file)
 {
-    if ((file->regular && ftruncate(file->fd, size) < 0) ||
-        fsync(file->fd) < 0 ||
+    if (fsync(file->fd) < 0 ||
         (file->temporary && rename(file->temporary, file->path) < 0)) {
         return cannot(file->name);
     }

@@ -337,6 +337,10 @@ static bool begin(int fd, const void *data, size_t *size, off_t at,
         fake_event(P2P_BRIDGE_EVENT_REVOKED, P2P_BRIDGE_REVOKE_UNSHARED,
                    FAKE_NUMBER);
     }
+    if (fake.revoke_other) {
+        fake_event(P2P_BRIDGE_EVENT_REVOKED, P2P_BRIDGE_REVOKE_UNSHARED,
+                   FAKE_NUMBER + 64);
+    }
     if (fake.break_error) {
         errno = fake.break_error;
         *result = -1;

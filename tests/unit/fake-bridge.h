@@ -54,6 +54,7 @@ typedef struct Fake {
     size_t break_size;          /* bytes of a short one */
     int raise;                  /* a signal that comes before it; 0: none */
     bool revoke;                /* the window goes before it */
+    bool revoke_other;          /* another window goes */
     bool spoil;                 /* what it reads is wrong in its last byte */
     unsigned block;             /* bytes, of direct I/O */
     unsigned direct;            /* transfers with O_DIRECT */

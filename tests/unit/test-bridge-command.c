@@ -398,6 +398,8 @@ static void test_copy_to_window(void)
 
         fake_begin();
         fake.block = i & 1 ? 512 : 4096;
+        fake.break_at = 1;
+        fake.revoke_other = true;
         check(RUN("copy", "--verify", "--pages=generic", "--client=66:00.1",
                   path, WINDOW), STATUS_OK, "read back the same");
         check_window(data, sizes[i]);
