@@ -67,36 +67,44 @@ static bool find_host_window(struct p2p_bridge *bridge, const char *name,
 
 /* --- Sharing ------------------------------------------------------------- */
 
+static const char *way_out(int error)
+{
+    switch (error) {
+    case ENOSPC:
+        return "; the aperture has no such room: detach other windows, or "
+               "give the p2p-bridge a larger aperture= on the host";
+    case EMFILE:
+        return "; there are as many guest windows as there may be: end who "
+               "has others";
+    case EACCES:
+        return "; the host does not share it (any more)";
+    case EROFS:
+        return "; the host shares it for reading only (p2p-share=barN:rw "
+               "there)";
+    case EHOSTDOWN:
+        return "; its function sleeps, or does not decode memory: see "
+               "whether a driver is bound to it";
+    case EOPNOTSUPP:
+        return "; this kernel, or this window, has no such pages: "
+               "--pages=auto takes what there is";
+    case EBUSY:
+        return "; its place in the aperture has pages of another kind: "
+               "--pages=auto, or --client, may choose those";
+    case ESTALE:
+        return "; the host has taken it back meanwhile";
+    case ENODEV:
+        return "; the p2p-bridge has gone";
+    default:
+        return "";
+    }
+}
+
 static enum status refused(const struct guest_window *window, const char *what)
 {
     int why = errno;
-    const char *way_out = "";
 
-    switch (why) {
-    case ENOSPC:
-        way_out = "; the aperture, or the list of windows, is full: end who "
-                  "uses others, or give the p2p-bridge a larger aperture= on "
-                  "the host";
-        break;
-    case EACCES:
-        way_out = "; the host shares it for reading only (p2p-share=barN:rw "
-                  "there)";
-        break;
-    case EAGAIN:
-    case ENXIO:
-        way_out = "; its function may be asleep, or does not decode memory: "
-                  "see whether a driver is bound to it";
-        break;
-    case EOPNOTSUPP:
-        way_out = "; this kernel, or this window, has no such pages: "
-                  "--pages=auto takes what there is";
-        break;
-    case ENODEV:
-        way_out = "; the window, or the p2p-bridge, has gone";
-        break;
-    }
     message("%s: it cannot be %s: %s%s", window->name, what, strerror(why),
-            way_out);
+            way_out(why));
     return why == EINTR ? STATUS_CANNOT : STATUS_NO;
 }
 

@@ -85,6 +85,16 @@ int p2p_bridge_pairs(struct p2p_bridge *bridge, struct p2p_bridge_pair **list,
 /* --- Guest windows ------------------------------------------------------- */
 
 /*
+ * What the device refuses is told by errno:
+ * EACCES: the host does not share this range.  EROFS: it does for reading only.
+ * EHOSTDOWN: the target's BAR has no address, or it sleeps.  EMFILE: there are
+ * as many guest windows as there may be.  ENOSPC: there is no such room in the
+ * aperture.  ENOENT: @bridge has no such window.  ENXIO: no member has this RID.
+ * EBUSY, ENOTCONN: the window is attached, or is not.  ESTALE: it was revoked.
+ * EOPNOTSUPP: it has no memory that can be shown, or no such pages.
+ */
+
+/*
  * p2p_bridge_share: make a guest window of a range of a BAR.
  *
  * @rid, @bar: of the target
@@ -162,6 +172,9 @@ struct p2p_bridge_fault {
  * @out, @n_out: room for entries; then how many came out.  ENOSPC: how many
  *     are needed
  * @fault: if not NULL: what is wrong, if the device has refused
+ *
+ * EFAULT, ENXIO: an entry, or the initiator, is wrong.  EACCES: a bus address
+ * is refused.
  *
  * All or nothing: on failure nothing in @out is of use.  Results with a
  * generation that is not the device's present one may be out of date.

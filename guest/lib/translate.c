@@ -2,8 +2,29 @@
 /*
  * Addresses for an initiator
  */
+#include <errno.h>
 #include <sys/ioctl.h>
 #include "internal.h"
+
+/* For the driver, an answer of the device is one, whatever it says. */
+static int status_to_errno(uint32_t status)
+{
+    switch (status) {
+    case P2P_BRIDGE_NO_SPACE:
+        return ENOSPC;
+    case P2P_BRIDGE_NO_MEMBER:
+        return ENXIO;
+    case P2P_BRIDGE_FAULT:
+        return EFAULT;
+    case P2P_BRIDGE_BUS_REFUSED:
+        return EACCES;
+    case P2P_BRIDGE_BAD_FIELD:
+    case P2P_BRIDGE_BAD_LENGTH:
+        return EINVAL;
+    default:
+        return EIO;
+    }
+}
 
 int p2p_bridge_translate(struct p2p_bridge *bridge, uint32_t initiator,
                          uint32_t kind, const struct p2p_bridge_vec *in,
@@ -21,7 +42,6 @@ int p2p_bridge_translate(struct p2p_bridge *bridge, uint32_t initiator,
     };
     int status = ioctl(bridge->fd, P2P_BRIDGE_IOC_TRANSLATE, &translate);
 
-    /* A call that the driver has not looked at leaves it as it was. */
     *n_out = translate.n_out;
     if (fault) {
         *fault = (struct p2p_bridge_fault) {
@@ -30,6 +50,10 @@ int p2p_bridge_translate(struct p2p_bridge *bridge, uint32_t initiator,
             .reason = translate.reason,
             .address = translate.fault_addr,
         };
+    }
+    if (status == 0 && translate.status != P2P_BRIDGE_OK) {
+        errno = status_to_errno(translate.status);
+        return -1;
     }
     return status;
 }

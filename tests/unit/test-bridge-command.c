@@ -295,8 +295,6 @@ static void test_translate(void)
 static void test_translate_refused(void)
 {
     fake_begin();
-    fake.fail = P2P_BRIDGE_IOC_TRANSLATE;
-    fake.error = EFAULT;
     fake.answer = (struct p2p_bridge_translate) {
         .status = P2P_BRIDGE_FAULT, .index = 1, .fault_addr = 0x5000,
         .reason = P2P_BRIDGE_FAULT_UNMAPPED,
@@ -307,7 +305,7 @@ static void test_translate_refused(void)
     fake.answer.index = 7;
     check(RUN("translate", "66:00.1", "4K", "20K"), STATUS_CANNOT,
           "Bad address");
-    fake.answer.status = 0;
+    fake.fail = P2P_BRIDGE_IOC_TRANSLATE;
     fake.error = EPERM;
     check(RUN("translate", "66:00.1", "4K"), STATUS_CANNOT, "CAP_SYS_RAWIO");
     check(RUN("translate", "66:00.1"), STATUS_CANNOT, "1 to 4096 entries");
@@ -548,7 +546,7 @@ static void test_copy_driver_fails(void)
     } failures[] = {
         { P2P_BRIDGE_IOC_WINDOWS, EIO, "cannot be listed" },
         { P2P_BRIDGE_IOC_SHARE, EACCES, "cannot be shared" },
-        { P2P_BRIDGE_IOC_ATTACH, ENXIO, "does not decode memory" },
+        { P2P_BRIDGE_IOC_ATTACH, EHOSTDOWN, "does not decode memory" },
         { P2P_BRIDGE_IOC_MEMORY, EOPNOTSUPP, "--pages=auto" },
     };
     g_autofree uint8_t *old = make_file(MIB);

@@ -288,23 +288,52 @@ static void test_translate(void)
     g_assert_cmpuint(fake.translate.n_out, ==, 2);
     g_assert_cmpuint(fake.translate_in.addr, ==, 0x1234);
 
-    fake.fail = P2P_BRIDGE_IOC_TRANSLATE;
-    fake.error = ENOSPC;
-    fake.answer = (struct p2p_bridge_translate) {
-        .n_out = 5, .status = P2P_BRIDGE_FAULT, .index = 1, .reason = 2,
-        .fault_addr = 3,
+    end(bridge);
+}
+
+/* What the driver calls an answer is a failure of the call. */
+static void test_translate_fails(void)
+{
+    static const struct {
+        uint32_t status;
+        int error;
+    } failures[] = {
+        { P2P_BRIDGE_NO_SPACE, ENOSPC },
+        { P2P_BRIDGE_NO_MEMBER, ENXIO },
+        { P2P_BRIDGE_FAULT, EFAULT },
+        { P2P_BRIDGE_BUS_REFUSED, EACCES },
+        { P2P_BRIDGE_BAD_LENGTH, EINVAL },
+        { P2P_BRIDGE_DMA_ERROR, EIO },
     };
+    struct p2p_bridge *bridge = begin();
+    struct p2p_bridge_vec in = { .len = 1 };
+    struct p2p_bridge_vec out;
+    struct p2p_bridge_fault fault;
+    uint32_t n;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(failures); i++) {
+        fake.answer = (struct p2p_bridge_translate) {
+            .n_out = 5, .status = failures[i].status, .index = 1, .reason = 2,
+            .fault_addr = 3,
+        };
+        n = 1;
+        g_assert_cmpint(p2p_bridge_translate(bridge, FAKE_INITIATOR, 0, &in,
+                                             1, &out, &n, &fault), ==, -1);
+        g_assert_cmpint(errno, ==, failures[i].error);
+        g_assert_cmpuint(n, ==, 5);
+        g_assert_cmpuint(fault.status, ==, failures[i].status);
+        g_assert_cmpuint(fault.index, ==, 1);
+        g_assert_cmpuint(fault.reason, ==, 2);
+        g_assert_cmpuint(fault.address, ==, 3);
+        g_assert_cmpint(p2p_bridge_translate(bridge, FAKE_INITIATOR, 0, &in,
+                                             1, &out, &n, NULL), ==, -1);
+    }
+    fake.fail = P2P_BRIDGE_IOC_TRANSLATE;
+    fake.error = EPERM;
     g_assert_cmpint(p2p_bridge_translate(bridge, FAKE_INITIATOR, 0, &in, 1,
-                                         out, &n, &fault), ==, -1);
-    g_assert_cmpint(errno, ==, ENOSPC);
-    g_assert_cmpuint(n, ==, 5);
-    g_assert_cmpuint(fault.status, ==, P2P_BRIDGE_FAULT);
-    g_assert_cmpuint(fault.index, ==, 1);
-    g_assert_cmpuint(fault.reason, ==, 2);
-    g_assert_cmpuint(fault.address, ==, 3);
-    n = 2;
-    g_assert_cmpint(p2p_bridge_translate(bridge, FAKE_INITIATOR, 0, &in, 1,
-                                         out, &n, NULL), ==, -1);
+                                         &out, &n, &fault), ==, -1);
+    g_assert_cmpint(errno, ==, EPERM);
+    g_assert_cmpuint(fault.status, ==, 0);
     end(bridge);
 }
 
@@ -458,6 +487,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bridge-lib/window/fails", test_window_fails);
     g_test_add_func("/bridge-lib/memory", test_memory);
     g_test_add_func("/bridge-lib/translate", test_translate);
+    g_test_add_func("/bridge-lib/translate/fails", test_translate_fails);
     g_test_add_func("/bridge-lib/bus-release", test_bus_release);
     g_test_add_func("/bridge-lib/events", test_events);
     g_test_add_func("/bridge-lib/event/waits", test_event_waits);
