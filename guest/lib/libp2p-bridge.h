@@ -89,8 +89,9 @@ int p2p_bridge_pairs(struct p2p_bridge *bridge, struct p2p_bridge_pair **list,
  * EACCES: the host does not share this range.  EROFS: it does for reading only.
  * EHOSTDOWN: the target's BAR has no address, or it sleeps.  EMFILE: there are
  * as many guest windows as there may be.  ENOSPC: there is no such room in the
- * aperture.  ENOENT: @bridge has no such window.  ENXIO: no member has this RID.
- * EBUSY, ENOTCONN: the window is attached, or is not.  ESTALE: it was revoked.
+ * aperture.  ENOENT: @bridge has no such window.  ENXIO: no member has this
+ * RID.  EBUSY, ENOTCONN: the window is attached, or is not.  ESTALE: it was
+ * revoked.
  * EOPNOTSUPP: it has no memory that can be shown, or no such pages.
  */
 

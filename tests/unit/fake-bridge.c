@@ -56,7 +56,7 @@ void fake_event(uint16_t type, uint16_t reason, uint32_t window)
                     sizeof(event));
 }
 
-/* --- The driver ------------------------------------------------------------ */
+/* --- The driver ---------------------------------------------------------- */
 
 int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
@@ -253,7 +253,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     return driver(request, argument);
 }
 
-/* --- Files ----------------------------------------------------------------- */
+/* --- Files --------------------------------------------------------------- */
 
 ssize_t __real_pread64(int fd, void *data, size_t size, off_t at);
 ssize_t __real_pwrite64(int fd, const void *data, size_t size, off_t at);

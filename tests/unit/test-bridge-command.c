@@ -23,7 +23,7 @@
 static char *folder;
 static char *path;              /* of a file in it */
 
-/* --- Running a command ------------------------------------------------------ */
+/* --- Running a command --------------------------------------------------- */
 
 typedef struct Said {
     int status;
@@ -95,7 +95,7 @@ static void check(Said said, int status, const char *text)
     g_free(said.err);
 }
 
-/* --- Sizes and places ------------------------------------------------------- */
+/* --- Sizes and places ---------------------------------------------------- */
 
 static void test_sizes(void)
 {
@@ -152,7 +152,7 @@ static void test_places(void)
     fake_end();
 }
 
-/* --- List, watch, share, translate ------------------------------------------ */
+/* --- List, watch, share, translate --------------------------------------- */
 
 static void test_list(void)
 {
@@ -317,7 +317,7 @@ static void test_translate_refused(void)
     fake_end();
 }
 
-/* --- Copy -------------------------------------------------------------------- */
+/* --- Copy ---------------------------------------------------------------- */
 
 static uint8_t *random_bytes(size_t size)
 {
@@ -624,7 +624,7 @@ static void test_copy_differs(void)
     fake_end();
 }
 
-/* --- All --------------------------------------------------------------------- */
+/* --- All ----------------------------------------------------------------- */
 
 static void test_message(void)
 {

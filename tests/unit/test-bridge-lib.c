@@ -76,7 +76,7 @@ static void test_identify(void)
     end(bridge);
 }
 
-/* --- Lists ----------------------------------------------------------------- */
+/* --- Lists --------------------------------------------------------------- */
 
 static void check_members(struct p2p_bridge *bridge, unsigned wanted)
 {
@@ -163,7 +163,7 @@ static void test_lists_fail(void)
     end(bridge);
 }
 
-/* --- Windows --------------------------------------------------------------- */
+/* --- Windows ------------------------------------------------------------- */
 
 static void test_window(void)
 {
@@ -262,7 +262,7 @@ static void test_memory(void)
     end(bridge);
 }
 
-/* --- Addresses ------------------------------------------------------------- */
+/* --- Addresses ----------------------------------------------------------- */
 
 static void test_translate(void)
 {
@@ -349,7 +349,7 @@ static void test_bus_release(void)
     end(bridge);
 }
 
-/* --- Events ---------------------------------------------------------------- */
+/* --- Events -------------------------------------------------------------- */
 
 static void test_events(void)
 {
@@ -411,7 +411,7 @@ static void test_event_interrupted(void)
     end(bridge);
 }
 
-/* --- Text ------------------------------------------------------------------ */
+/* --- Text ---------------------------------------------------------------- */
 
 static void test_rid(void)
 {
