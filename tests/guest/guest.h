@@ -65,9 +65,37 @@ void complain(const char *format, ...)
 void report(bool ok, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* --- Process 1 ----------------------------------------------------------- */
+
+/*
+ * Mount what programs expect, load the modules that the file /modules lists,
+ * and have standard output and input be the virtio console.
+ */
+void begin(void);
+
+/* End the guest; @complete: it has come to its end, which the host is told. */
+void end(bool complete);
+
 /* For what makes all else meaningless: print, and end the guest. */
 void die(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn));
+
+void mount_at(const char *type, const char *path);
+void load_module(const char *path);
+
+/* The first word of a file; false: there is none. */
+bool read_line(const char *path, char *line, size_t size);
+
+/*
+ * The name in /dev of the disk with the serial number p2p-@index, for free();
+ * NULL: there is none, and none appears.
+ */
+char *wait_for_block(unsigned index);
+
+/* The value of NAME=VALUE in the program's arguments */
+const char *option(int argc, char **argv, const char *name);
+
+/* --- Disks and the target ------------------------------------------------- */
 
 /* @memory: all MEMORY_KINDS */
 void verify(const Disk *disk, const Memory *memory);

@@ -1,5 +1,5 @@
 /*
- * Process 1 of the guest
+ * Process 1 of the guest that tries disks
  *
  * The kernel's command line has, behind "--", what to do:
  *
@@ -11,76 +11,21 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include <err.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <linux/fs.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/reboot.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <termios.h>
-#include <time.h>
 #include <unistd.h>
 #include "guest.h"
 
 #define DISKS_MAX 32
 #define RAM_SIZE (16 * MIB)
-#define WAIT 20             /* seconds for disks to appear */
-
-static void end(bool complete)
-{
-    if (complete) {
-        puts("end");
-    }
-    fflush(stdout);
-    tcdrain(STDOUT_FILENO);
-    sync();
-    reboot(RB_AUTOBOOT);
-    for (;;) {
-        pause();
-    }
-}
-
-void die(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    fputs("Bail out! ", stdout);
-    vprintf(format, args);
-    puts("");
-    va_end(args);
-    end(false);
-    abort();
-}
-
-static void mount_at(const char *type, const char *path)
-{
-    mkdir(path, 0755);
-    if (mount(type, path, type, 0, NULL) < 0 && errno != EBUSY) {
-        die("mount %s: %m", path);
-    }
-}
 
 /* --- The target --------------------------------------------------------- */
-
-static void load_module(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0) {
-        die("%s: %m", path);
-    }
-    close(fd);
-}
 
 static Memory map_memory(const char *name, const char *path, size_t size,
                          bool p2pdma)
@@ -135,62 +80,6 @@ static void find_target(Memory *memory)
 }
 
 /* --- Disks -------------------------------------------------------------- */
-
-static bool read_line(const char *path, char *line, size_t size)
-{
-    FILE *file = fopen(path, "r");
-    bool ok = file && fgets(line, size, file);
-
-    if (file) {
-        fclose(file);
-    }
-    if (ok) {
-        line[strcspn(line, " \n")] = '\0';
-    }
-    return ok;
-}
-
-/* @path: a disk's serial number in sysfs; returns its name in /dev */
-static char *block_name(const char *path)
-{
-    char name[32];
-
-    return sscanf(path, "/sys/block/%31[^/]", name) == 1 ? strdup(name) : NULL;
-}
-
-static char *find_block(unsigned index)
-{
-    char wanted[32];
-    char *name = NULL;
-    glob_t found = {};
-
-    snprintf(wanted, sizeof(wanted), "p2p-%u", index);
-    glob("/sys/block/[a-z]*/serial", 0, NULL, &found);
-    glob("/sys/block/[a-z]*/device/serial", GLOB_APPEND, NULL, &found);
-    for (size_t i = 0; i < found.gl_pathc && !name; i++) {
-        char serial[32] = "";
-
-        if (read_line(found.gl_pathv[i], serial, sizeof(serial)) &&
-            strcmp(serial, wanted) == 0) {
-            name = block_name(found.gl_pathv[i]);
-        }
-    }
-    globfree(&found);
-    return name;
-}
-
-/* Drivers look for their disks at leisure. */
-static char *wait_for_block(unsigned index)
-{
-    static double waited;
-    char *name;
-
-    while (!(name = find_block(index)) && waited < WAIT) {
-        nanosleep(&(struct timespec) { .tv_nsec = 20 * 1000 * 1000 }, NULL);
-        waited += 0.02;
-    }
-    return name;
-}
 
 /* As large as the disk can: Linux by itself asks for less at a time. */
 static void allow_large_requests(const char *block)
@@ -261,33 +150,13 @@ static unsigned open_disks(Disk *disks, char *names)
 
 /* --- What to do --------------------------------------------------------- */
 
-static const char *option(int argc, char **argv, const char *name)
-{
-    size_t n = strlen(name);
-
-    for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], name, n) == 0 && argv[i][n] == '=') {
-            return argv[i] + n + 1;
-        }
-    }
-    die("no %s= on the command line", name);
-}
-
 int main(int argc, char **argv)
 {
     static Disk disks[DISKS_MAX];
     Memory memory[MEMORY_KINDS] = {};
     unsigned n;
 
-    /* The kernel's console, until there is the other one */
-    mount_at("devtmpfs", "/dev");
-    freopen("/dev/console", "w", stdout);
-    if (access("/dev/hvc0", W_OK) < 0 || !freopen("/dev/hvc0", "w", stdout)) {
-        die("no virtio console: %m");
-    }
-    mount_at("proc", "/proc");
-    mount_at("sysfs", "/sys");
-
+    begin();
     if (strcmp(option(argc, argv, "target"), "yes") == 0) {
         find_target(memory);
     }

@@ -1,0 +1,134 @@
+/*
+ * The host takes a window back while it is in use
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "load.h"
+
+#define BAR 2
+#define EVENT_WAIT 20000        /* ms */
+
+/* What comes until the window is said to have gone */
+static bool told(const Window *window)
+{
+    struct p2p_bridge_event event;
+
+    while (p2p_bridge_event(machine.bridge, &event, EVENT_WAIT) == 1) {
+        if (event.type != P2P_BRIDGE_EVENT_REVOKED ||
+            event.window != window->number) {
+            continue;
+        }
+        if (event.reason == P2P_BRIDGE_REVOKE_TIMEOUT) {
+            complain("the driver did not acknowledge in time");
+            return false;
+        }
+        return true;
+    }
+    complain("no event has told of it");
+    return false;
+}
+
+static bool fails(int status, int error, const char *what)
+{
+    if (status >= 0 || errno != error) {
+        complain("%s: %s, not %s", what,
+                 status >= 0 ? "done" : strerror(errno), strerror(error));
+        return false;
+    }
+    return true;
+}
+
+/* A window that has gone is of no use but to be unshared. */
+static bool is_gone(Window *window)
+{
+    bool ok = fails(p2p_bridge_attach(machine.bridge, window->number, NULL),
+                    ESTALE, "attach") &
+              fails(p2p_bridge_memory(machine.bridge, window->number,
+                                      P2P_BRIDGE_PAGES_AUTO, 0),
+                    ESTALE, "memory") &
+              fails(p2p_bridge_dma_buf(machine.bridge, window->number, 0),
+                    ESTALE, "dma-buf");
+
+    if (try_fill(window->data, 4096, 1, 0)) {
+        complain("its memory can be written");
+        ok = false;
+    }
+    munmap(window->data, window->size);
+    window->data = NULL;
+    if (p2p_bridge_unshare(machine.bridge, window->number) < 0) {
+        complain("unshare: %s", strerror(errno));
+        ok = false;
+    }
+    return ok;
+}
+
+static bool not_shared(void)
+{
+    uint32_t window;
+
+    return fails(p2p_bridge_share(machine.bridge, machine.target, BAR, 0,
+                                  LOAD_WINDOW, P2P_BRIDGE_ACCESS_RW, &window),
+                 EACCES, "share");
+}
+
+static void revoke_once(unsigned round)
+{
+    Window window;
+    Load *load;
+    bool ok;
+
+    if (!open_window(&window, BAR, 0, LOAD_WINDOW, P2P_BRIDGE_PAGES_AUTO)) {
+        report(false, "revoke/%u/open", round);
+        return;
+    }
+    load = load_begin(&window);
+    ok = host("unshare target %u", BAR);
+    report(load_end(load) & ok, "revoke/%u/load", round);
+    report(told(&window), "revoke/%u/event", round);
+    report(is_gone(&window), "revoke/%u/gone", round);
+    report(not_shared(), "revoke/%u/not-shared", round);
+    report(host("share target %u", BAR), "revoke/%u/share", round);
+}
+
+/* Nobody uses it, a program has it only. */
+static void revoke_idle(void)
+{
+    Window window;
+    bool ok = open_window(&window, BAR, 0, LOAD_WINDOW,
+                          P2P_BRIDGE_PAGES_AUTO);
+
+    fill(window.data, 4096, 1, 0);
+    ok = ok && host("unshare target %u", BAR) && told(&window) &&
+         is_gone(&window) && host("share target %u", BAR);
+    report(ok, "revoke/idle");
+}
+
+/* One that shares no memory with it stays. */
+static void revoke_other(void)
+{
+    Window other;
+    Window window;
+    uint32_t tag = new_tag();
+    bool ok = open_window(&other, 4, 0, MIB, P2P_BRIDGE_PAGES_AUTO) &&
+              open_window(&window, BAR, 0, MIB, P2P_BRIDGE_PAGES_AUTO);
+
+    fill(other.data, other.size, tag, 0);
+    ok = ok && host("unshare target %u", BAR) && told(&window) &&
+         is_gone(&window) &&
+         try_compare(other.data, other.size, tag, 0) == 1 &&
+         close_window(&other) && host("share target %u", BAR);
+    report(ok, "revoke/other-stays");
+}
+
+void try_revoke(unsigned rounds)
+{
+    for (unsigned i = 1; i <= rounds; i++) {
+        revoke_once(i);
+    }
+    revoke_idle();
+    revoke_other();
+}
