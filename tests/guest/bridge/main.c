@@ -58,6 +58,7 @@ static const struct {
     { "auto", part_auto },
     { "tool", try_tool },
     { "revoke", part_revoke },
+    { "importer", try_importer },
     { "unbind", try_unbind },
     { "reload", try_reload },
     { "p2pmem", try_p2pmem },
