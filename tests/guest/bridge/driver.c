@@ -13,6 +13,8 @@
 #include <unistd.h>
 #include "load.h"
 
+#define REMOVE_WAIT 20000       /* ms, if nothing else happens */
+
 static bool write_name(const char *file)
 {
     char path[128];
@@ -107,6 +109,23 @@ static long remove_module(void)
     return syscall(SYS_delete_module, "p2p_bridge", O_NONBLOCK);
 }
 
+/* Windows that nobody has any more go at leisure, and hold the module. */
+static bool remove_at_last(void)
+{
+    char users[16] = "?";
+
+    for (unsigned i = 0; i < REMOVE_WAIT; i++) {
+        if (remove_module() == 0) {
+            return true;
+        }
+        usleep(1000);
+    }
+    complain("rmmod: %s", strerror(errno));
+    read_line("/sys/module/p2p_bridge/refcnt", users, sizeof(users));
+    complain("it has %s users", users);
+    return false;
+}
+
 /* An open file, or a mapping, holds the module. */
 void try_reload(void)
 {
@@ -127,10 +146,7 @@ void try_reload(void)
     ok = ok && try_fill(window.data, window.size, new_tag(), 0);
     report(ok, "reload/held");
     munmap(window.data, window.size);
-    ok = remove_module() == 0;
-    if (!ok) {
-        complain("rmmod: %s", strerror(errno));
-    }
+    ok = remove_at_last();
     report(ok, "reload/rmmod");
     if (ok) {
         load_driver();
