@@ -39,12 +39,6 @@ compile() {     # PROGRAM ARGUMENT...
         -static -o "$folder/root/$1" "${@:2}"
 }
 
-# Modules whose Kbuild is in SOURCE, into $folder/module
-compile_modules() {     # SOURCE
-    quietly env -u MAKEFLAGS -u MFLAGS make -C "$kernel/build" "M=$1" \
-        "MO=$folder/module" "CC=$compiler"
-}
-
 end_root() {
     (cd "$folder/root" && find . | cpio -o -H newc -R 0:0 2> /dev/null) \
         > "$made.new" 9>&-

@@ -57,14 +57,24 @@ void mount_at(const char *type, const char *path)
     }
 }
 
-void load_module(const char *path)
+static bool insert_module(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && syscall(SYS_finit_module, fd, "", 0) == 0;
+    int why = errno;
 
-    if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0) {
+    if (fd >= 0) {
+        close(fd);
+    }
+    errno = why;
+    return ok;
+}
+
+void load_module(const char *path)
+{
+    if (!insert_module(path)) {
         die("%s: %m", path);
     }
-    close(fd);
 }
 
 /* Of a kernel that has drivers as modules: /modules names them, in order. */
@@ -75,7 +85,10 @@ static void load_modules(void)
 
     while (list && fgets(path, sizeof(path), list)) {
         path[strcspn(path, "\n")] = '\0';
-        load_module(path);
+        /* Some are for other processors. */
+        if (!insert_module(path) && errno != ENODEV) {
+            die("%s: %m", path);
+        }
     }
     if (list) {
         fclose(list);
