@@ -64,7 +64,7 @@ static bool moved(ssize_t done, size_t size, const char *what)
     return done == (ssize_t)size;
 }
 
-/* --- Without a disk -------------------------------------------------------- */
+/* --- Without a disk ------------------------------------------------------ */
 
 static bool check_cpu(const Window *window, uint8_t *bar)
 {
@@ -87,7 +87,7 @@ static bool check_cpu(const Window *window, uint8_t *bar)
            is_filled(window->data, window->size, tag, 0, "the aperture");
 }
 
-/* --- With one ------------------------------------------------------------------ */
+/* --- With one ------------------------------------------------------------ */
 
 static bool check_read(const Window *window, const uint8_t *bar, int file,
                        size_t size)

@@ -89,7 +89,7 @@ static bool map(Importer *importer)
     }
     for (unsigned i = 0; i < map.segments && i < P2P_IMPORTER_SEGMENTS; i++) {
         if (map.segment[i].address != next + total) {
-            complain("segment %u is at %#llx, not %#llx", i,
+            complain("segment %u is at 0x%llx, not 0x%llx", i,
                      (unsigned long long)map.segment[i].address,
                      (unsigned long long)(next + total));
             return false;

@@ -13,6 +13,7 @@
 static const char *const signs[] = {
     "WARNING:", "BUG:", "Oops", "Call Trace", "leak", "general protection",
     "rcu: INFO", "blocked for more than", "refcount_t", "use-after-free",
+    "Busy inodes", "Bad page",
     "has not ended",
 };
 

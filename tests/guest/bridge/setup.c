@@ -25,7 +25,7 @@ uint32_t new_tag(void)
     return __atomic_fetch_add(&tag, 1, __ATOMIC_RELAXED);
 }
 
-/* --- Functions in sysfs ---------------------------------------------------- */
+/* --- Functions in sysfs -------------------------------------------------- */
 
 static void find_function(const char *vendor, const char *device,
                           char name[P2P_BRIDGE_RID_CHARS])
@@ -106,7 +106,7 @@ static void mount_disk(void)
     free(block);
 }
 
-/* --- The bridge ------------------------------------------------------------ */
+/* --- The bridge ---------------------------------------------------------- */
 
 void load_driver(void)
 {
@@ -139,7 +139,7 @@ void set_up(void)
     open_bridge();
 }
 
-/* --- Windows --------------------------------------------------------------- */
+/* --- Windows ------------------------------------------------------------- */
 
 bool open_window(Window *window, uint32_t bar, uint64_t offset, size_t size,
                  uint32_t pages)

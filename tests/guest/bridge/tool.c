@@ -49,7 +49,7 @@ static int finish(pid_t pid, char *said, size_t size)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Whether it ends with @wanted and says @text; then come its words, and NULL. */
+/* Whether it ends with @wanted and says @text; then its words, and NULL. */
 static bool run(int wanted, const char *text, ...)
 {
     char *words[WORDS + 1] = { "p2p-bridge" };

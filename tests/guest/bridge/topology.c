@@ -137,7 +137,7 @@ static bool check_translate(void)
     if (n != 2 || out[0].addr != bar_address(2) + MIB ||
         out[0].len != 2 * MIB || !(out[0].flags & P2P_BRIDGE_VEC_IO) ||
         out[1].addr != MIB || !(out[1].flags & P2P_BRIDGE_VEC_RAM)) {
-        complain("translate: %u entries, %#llx, %#llx", n,
+        complain("translate: %u entries, 0x%llx, 0x%llx", n,
                  (unsigned long long)out[0].addr,
                  (unsigned long long)out[1].addr);
         return false;
@@ -163,7 +163,7 @@ void try_topology(void)
     report(check_translate(), "topology/translate");
 }
 
-/* --- Refusals -------------------------------------------------------------- */
+/* --- Refusals ------------------------------------------------------------ */
 
 static bool refused(uint32_t bar, uint64_t offset, uint64_t length,
                     uint32_t rid, int error)
