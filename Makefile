@@ -41,7 +41,7 @@ help:
 	@echo 'make check-unit    the core and the build tools (a minute)'
 	@echo 'make check-qtest   QEMU, driven register by register (minutes)'
 	@echo 'make check-lab     real VFIO behind an emulated IOMMU (minutes)'
-	@echo 'make check-guest   disks of a guest Linux, all back ends (a minute)'
+	@echo 'make check-guest   disks of a guest Linux, and a p2p-bridge in one (minutes)'
 	@echo 'make walk          100,000 random events with AddressSanitizer (half an hour)'
 	@echo 'make fuzz          fuzz the core, and the p2p-bridge in QEMU (an hour)'
 	@echo 'make check-matrix  build and test with all QEMU versions: $(MATRIX)'

@@ -3,6 +3,8 @@
 #
 # How the initial file system of a guest is made; to be read with ".", by a
 # script that has set $here, $folder (its own) and $kernel.
+#
+# shellcheck disable=SC2154 # that script sets them
 
 compiler=${CC:-gcc}
 made=$folder/initramfs
