@@ -23,12 +23,15 @@ static void write_record(uint8_t *raw, const P2PBridgeRecord *record)
     put32(raw + P2P_BRIDGE_RECORD_GENERATION, record->generation);
 }
 
-/* The guest's processors read it at any time. */
+/*
+ * The guest's processors read it at any time: what is written before stays
+ * before, and what is written later stays later.
+ */
 static void write_sequence(uint8_t *page, uint32_t sequence)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    put32(page + P2P_BRIDGE_PAGE_SEQUENCE, sequence);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    uint32_t *at = (uint32_t *)(page + P2P_BRIDGE_PAGE_SEQUENCE);
+
+    __atomic_exchange_n(at, GUINT32_TO_LE(sequence), __ATOMIC_SEQ_CST);
 }
 
 void p2p_bridge_write_page(P2PBridge *bridge)
