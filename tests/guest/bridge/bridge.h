@@ -77,6 +77,7 @@ void try_uring(uint32_t bar, uint32_t pages, const char *name);
 void try_refusals(void);
 void try_tool(void);
 void try_revoke(unsigned rounds);
+void try_decode(unsigned rounds);
 void try_importer(void);
 void try_unbind(void);
 void try_reload(void);

@@ -88,7 +88,7 @@ void try_unbind(void)
         report(false, "unbind/open");
         return;
     }
-    load = load_begin(&window);
+    load = load_begin(&window, false);
     ok = write_name("unbind");
     report(load_end(load) & ok, "unbind/load");
     report(handle_is_dead(&window), "unbind/handle");

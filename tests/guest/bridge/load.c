@@ -31,6 +31,7 @@ typedef struct Thread {
     pthread_t thread;
     const Window *window;
     unsigned index;
+    bool abrupt;
     int file;
     unsigned done;              /* pieces that were said to be moved */
     uint32_t tag[PIECES];       /* of a writer's last ones */
@@ -71,6 +72,28 @@ static uint64_t read_from(unsigned i)
     return i * 7 % (PATTERN_SIZE / PIECE) * PIECE;
 }
 
+typedef struct Ones {
+    const uint64_t *word;
+    bool all;
+} Ones;
+
+static void look_for_ones(void *opaque)
+{
+    Ones *ones = opaque;
+
+    ones->all = *ones->word == UINT64_MAX;
+}
+
+/* No window, and no SIGBUS yet: ones to the end of the piece, or SIGBUS */
+static bool is_going(const Thread *thread, unsigned i)
+{
+    Ones ones = {
+        .word = (const uint64_t *)(piece(thread, i) + PIECE) - 1,
+    };
+
+    return thread->abrupt && (!try_touch(look_for_ones, &ones) || ones.all);
+}
+
 static void *read_on(void *opaque)
 {
     Thread *thread = opaque;
@@ -85,7 +108,7 @@ static void *read_on(void *opaque)
         right = try_compare(piece(thread, i), PIECE, TAG_PATTERN,
                             read_from(i));
         if (right != 1) {
-            thread->wrong = right == 0;
+            thread->wrong = right == 0 && !is_going(thread, i);
             return NULL;
         }
     }
@@ -117,14 +140,14 @@ static void *look_on(void *opaque)
                     ? try_compare(piece(thread, i), PIECE, tag, 0) : -1;
 
         if (right != 1) {
-            thread->wrong = right == 0;
+            thread->wrong = right == 0 && !is_going(thread, i);
             return NULL;
         }
         __atomic_fetch_add(&thread->done, 1, __ATOMIC_RELEASE);
     }
 }
 
-Load *load_begin(const Window *window)
+Load *load_begin(const Window *window, bool abrupt)
 {
     Load *load = calloc(1, sizeof(*load));
 
@@ -136,6 +159,7 @@ Load *load_begin(const Window *window)
         *thread = (Thread) {
             .window = window,
             .index = i,
+            .abrupt = abrupt,
             .file = i < READERS ? load->pattern : load->out,
         };
         if (pthread_create(&thread->thread, NULL,
@@ -179,15 +203,25 @@ static bool writer_right(const Thread *thread)
     return ok;
 }
 
-static bool ended_well(const Thread *thread)
+/* How a call may tell that there is no window any more */
+static bool is_honest(const Thread *thread)
 {
     switch (thread->error) {
     case 0:
     case EFAULT:
     case EIO:
-    case EREMOTEIO:
-        break;
+        return true;
+    case ENODATA:
+        /* What Linux makes of an error that the disk itself had with it */
+        return thread->abrupt;
     default:
+        return false;
+    }
+}
+
+static bool ended_well(const Thread *thread)
+{
+    if (!is_honest(thread)) {
         complain("thread %u: %s", thread->index, strerror(thread->error));
         return false;
     }

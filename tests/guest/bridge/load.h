@@ -13,8 +13,13 @@
 
 typedef struct Load Load;
 
-/* Begin; each thread has moved data when it returns. */
-Load *load_begin(const Window *window);
+/*
+ * Begin; each thread has moved data when it returns.
+ *
+ * @abrupt: the host does not wait for the driver when the window goes, so that
+ *     the CPU may read ones before it gets a SIGBUS
+ */
+Load *load_begin(const Window *window, bool abrupt);
 
 /*
  * The window has gone, or goes: wait until all threads have noticed, and

@@ -42,6 +42,11 @@ static void part_revoke(void)
     try_revoke(rounds);
 }
 
+static void part_decode(void)
+{
+    try_decode(rounds);
+}
+
 static void part_bench(void)
 {
     measure(rounds);
@@ -58,6 +63,7 @@ static const struct {
     { "auto", part_auto },
     { "tool", try_tool },
     { "revoke", part_revoke },
+    { "decode", part_decode },
     { "importer", try_importer },
     { "unbind", try_unbind },
     { "reload", try_reload },

@@ -1,19 +1,21 @@
 /*
- * The host takes a window back while it is in use
+ * The host takes a window back while it is in use, or the target stops decoding
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "load.h"
 
 #define BAR 2
 #define EVENT_WAIT 20000        /* ms */
 
-/* What comes until the window is said to have gone */
-static bool told(const Window *window)
+/* What comes until the window is said to have gone; @reason: if not 0, why */
+static bool told_because(const Window *window, unsigned reason)
 {
     struct p2p_bridge_event event;
 
@@ -26,10 +28,20 @@ static bool told(const Window *window)
             complain("the driver did not acknowledge in time");
             return false;
         }
+        if (reason && event.reason != reason) {
+            complain("it has gone since %s",
+                     p2p_bridge_revoke_str(event.reason));
+            return false;
+        }
         return true;
     }
     complain("no event has told of it");
     return false;
+}
+
+static bool told(const Window *window)
+{
+    return told_because(window, 0);
 }
 
 static bool fails(int status, int error, const char *what)
@@ -85,7 +97,7 @@ static void revoke_once(unsigned round)
         report(false, "revoke/%u/open", round);
         return;
     }
-    load = load_begin(&window);
+    load = load_begin(&window, false);
     ok = host("unshare target %u", BAR);
     report(load_end(load) & ok, "revoke/%u/load", round);
     report(told(&window), "revoke/%u/event", round);
@@ -131,4 +143,62 @@ void try_revoke(unsigned rounds)
     }
     revoke_idle();
     revoke_other();
+}
+
+/* --- By the guest itself ----------------------------------------------------- */
+
+#define COMMAND 4               /* in configuration space, 16 bits */
+#define COMMAND_MEMORY 2
+
+/* Let the target decode, or not. */
+static void set_decode(bool on)
+{
+    char path[128];
+    uint16_t command = 0;
+    int fd;
+
+    snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config",
+             machine.target_name);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || pread(fd, &command, 2, COMMAND) != 2) {
+        die("%s: %m", path);
+    }
+    command = on ? command | COMMAND_MEMORY : command & ~COMMAND_MEMORY;
+    if (pwrite(fd, &command, 2, COMMAND) != 2) {
+        die("%s: %m", path);
+    }
+    close(fd);
+}
+
+/* There is no time to tell the driver before. */
+static void stop_decoding(unsigned round)
+{
+    Window window;
+    Load *load;
+
+    if (!open_window(&window, BAR, 0, LOAD_WINDOW, P2P_BRIDGE_PAGES_AUTO)) {
+        report(false, "decode/%u/open", round);
+        return;
+    }
+    load = load_begin(&window, true);
+    set_decode(false);
+    report(load_end(load), "decode/%u/load", round);
+    report(told_because(&window, P2P_BRIDGE_REVOKE_NOT_DECODED) &&
+           is_gone(&window), "decode/%u/gone", round);
+    report(p2p_bridge_share(machine.bridge, machine.target, BAR, 0,
+                            LOAD_WINDOW, P2P_BRIDGE_ACCESS_RW,
+                            &window.number) == 0 &&
+           fails(p2p_bridge_attach(machine.bridge, window.number, NULL),
+                 EHOSTDOWN, "attach") &&
+           p2p_bridge_unshare(machine.bridge, window.number) == 0,
+           "decode/%u/not-decoded", round);
+    set_decode(true);
+}
+
+void try_decode(unsigned rounds)
+{
+    for (unsigned i = 1; i <= rounds; i++) {
+        stop_decoding(i);
+    }
+    revoke_idle();
 }
