@@ -10,6 +10,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "hw/mem/memory-device.h"
+#include "hw/virtio/vhost.h"
+#include "system/kvm.h"
 #include "hw/p2p/internal.h"
 #include "trace.h"
 
@@ -60,6 +63,21 @@ bool p2p_aperture_is_empty_at(P2PBarWindow *window, MemoryRegionSection *s,
            s->offset_within_region == window->offset + at;
 }
 
+/*
+ * KVM and vhost take each window for memory, and have room for so many ranges:
+ * not the guest decides that the host can plug no memory any more.
+ */
+#define P2P_SPARE_MEMSLOTS 8
+
+static bool p2p_aperture_has_memslot(void)
+{
+    unsigned spare = memory_devices_get_reserved_memslots() +
+                     P2P_SPARE_MEMSLOTS;
+
+    return vhost_get_free_memslots() > spare &&
+           (!kvm_enabled() || kvm_get_free_memslots() > spare);
+}
+
 P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
                                   MemoryRegion *aperture, uint64_t offset,
                                   P2PBarWindow *source,
@@ -72,7 +90,7 @@ P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
     };
     P2PShown *shown;
 
-    if (!p2p_window_has_room(member, NULL)) {
+    if (!p2p_window_has_room(member, NULL) || !p2p_aperture_has_memslot()) {
         return NULL;
     }
     shown = g_new0(P2PShown, 1);

@@ -13,6 +13,7 @@
 #include "qemu/error-report.h"
 #include "qemu/range.h"
 #include "system/reset.h"
+#include "system/runstate.h"
 #include "hw/p2p/bridge-internal.h"
 #include "hw/p2p/bus-address.h"
 #include "trace.h"
@@ -31,7 +32,9 @@ typedef struct P2PBusGiven {
     uint64_t offset;        /* in the BAR */
     uint64_t size;
     P2PBusAddr address;     /* of its first byte */
-    int64_t deadline;       /* revoked: ms of the virtual clock; 0: it is not */
+    int64_t deadline;       /* revoked: ms of p2p_event_clock(); 0: it is not */
+    bool stopped;           /* its time was over when the machine stood still */
+    unsigned obstacle;      /* why: to be told when it runs */
     bool offered;           /* the guest has not got it yet, and may never */
 } P2PBusGiven;
 
@@ -40,7 +43,11 @@ struct P2PBridgeBus {
     GArray *given;          /* of P2PBusGiven */
     P2PHost *host;          /* as it was at @host_at; NULL: not read */
     int64_t host_at;        /* ms of the realtime clock */
-    QEMUTimer *timer;       /* virtual clock */
+    QEMUTimer *timer;       /* p2p_event_clock(): also while the machine stops */
+    /* The last answer, for as long as a vector is translated; NULL: none */
+    P2PBarWindow *asked;
+    P2PMember *asked_for;
+    P2PBusAddr answer;
     Error *no_migration;    /* blocker; NULL: none */
 };
 
@@ -53,7 +60,7 @@ P2PBridgeBus *p2p_bridge_bus_new(P2PBridgeDevice *dev)
 
     bus->dev = dev;
     bus->given = g_array_new(false, true, sizeof(P2PBusGiven));
-    bus->timer = timer_new_ms(QEMU_CLOCK_VIRTUAL, p2p_bus_timer, bus);
+    bus->timer = timer_new_ms(p2p_event_clock(), p2p_bus_timer, bus);
     qemu_register_reset(p2p_bus_reset, bus);
     return bus;
 }
@@ -249,6 +256,10 @@ unsigned p2p_bridge_op_bus_address(void *opaque, uint32_t rid, uint64_t gpa,
         .initiator = initiator, .target = memory.member, .bar = memory.bar,
         .offset = memory.offset, .size = window->size, .offered = true,
     };
+    if (bus->asked == window && bus->asked_for == initiator) {
+        *address = bus->answer.bus + (gpa - window->gpa);
+        return 0;
+    }
     obstacle = p2p_bus_ask(bus, initiator, &wanted, &wanted.address);
     if (obstacle) {
         return obstacle;
@@ -256,18 +267,21 @@ unsigned p2p_bridge_op_bus_address(void *opaque, uint32_t rid, uint64_t gpa,
     known = p2p_bus_find(bus, &wanted);
     if (known && (known->deadline ||
                   known->address.bus != wanted.address.bus)) {
-        return P2P_BRIDGE_BUS_UNKNOWN;  /* until it has let go */
+        return P2P_BRIDGE_BUS_NOT_NOW;
     }
     if (!p2p_bus_block_migration(bus)) {
-        return P2P_BRIDGE_BUS_UNKNOWN;
+        return P2P_BRIDGE_BUS_NOT_NOW;
     }
     if (!known) {
         g_array_append_val(bus->given, wanted);
         if (!timer_pending(bus->timer)) {
-            timer_mod(bus->timer, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) +
+            timer_mod(bus->timer, qemu_clock_get_ms(p2p_event_clock()) +
                                   P2P_BUS_CHECK_MS);
         }
     }
+    bus->asked = window;
+    bus->asked_for = initiator;
+    bus->answer = wanted.address;
     *address = wanted.address.bus + (gpa - window->gpa);
     return 0;
 }
@@ -276,6 +290,7 @@ void p2p_bridge_op_bus_end(void *opaque, bool given)
 {
     P2PBridgeBus *bus = P2P_BRIDGE(opaque)->bus;
 
+    bus->asked = NULL;
     for (guint i = bus->given->len; i-- > 0; ) {
         P2PBusGiven *entry = &g_array_index(bus->given, P2PBusGiven, i);
 
@@ -290,26 +305,46 @@ void p2p_bridge_op_bus_end(void *opaque, bool given)
 
 /* --- Taking back ------------------------------------------------------- */
 
+/* A guest can have it happen again and again: told once in a while. */
 static void p2p_bus_stop(P2PBusGiven *given)
 {
     const P2PPassthrough *passthrough = given->initiator->passthrough;
+    static int64_t next;
+    int64_t now = qemu_clock_get_ms(p2p_event_clock());
 
+    passthrough->stop_mastering(given->initiator->dev);
+    if (now < next) {
+        return;
+    }
+    next = now + P2P_TELL_INTERVAL_MS;
     warn_report("%s has bus addresses of %s that are not safe any more, and "
                 "its driver does not let them go: it may not master the bus "
                 "until its driver allows it again; the rest works",
                 p2p_device_name(given->initiator->dev),
                 p2p_device_name(given->target->dev));
-    passthrough->stop_mastering(given->initiator->dev);
 }
 
-static void p2p_bus_revoke(P2PBridgeBus *bus, P2PBusGiven *given,
-                           unsigned obstacle)
+static void p2p_bus_tell(P2PBridgeBus *bus, const P2PBusGiven *given,
+                         unsigned obstacle)
 {
-    given->deadline = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) +
-                      bus->dev->revoke_timeout;
     p2p_bridge_bus_revoked(&bus->dev->bridge,
                            p2p_bridge_rid(given->initiator->dev),
                            p2p_bridge_rid(given->target->dev), obstacle);
+}
+
+/* A machine that stands still cannot answer, but its devices may go on. */
+static void p2p_bus_revoke(P2PBridgeBus *bus, P2PBusGiven *given,
+                           unsigned obstacle)
+{
+    given->deadline = qemu_clock_get_ms(p2p_event_clock());
+    if (runstate_is_running()) {
+        given->deadline += bus->dev->revoke_timeout;
+        p2p_bus_tell(bus, given, obstacle);
+    } else {
+        given->stopped = true;
+        given->obstacle = obstacle;
+        p2p_bus_stop(given);
+    }
 }
 
 static void p2p_bus_look_at(P2PBridgeBus *bus, P2PBusGiven *given)
@@ -331,7 +366,7 @@ static void p2p_bus_look_at(P2PBridgeBus *bus, P2PBusGiven *given)
 
 void p2p_bridge_bus_check(P2PBridgeBus *bus)
 {
-    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
+    int64_t now = qemu_clock_get_ms(p2p_event_clock());
     int64_t next = now + P2P_BUS_CHECK_MS;
 
     /* What has changed may be the host. */
@@ -340,8 +375,16 @@ void p2p_bridge_bus_check(P2PBridgeBus *bus)
         P2PBusGiven *given = &g_array_index(bus->given, P2PBusGiven, i);
 
         p2p_bus_look_at(bus, given);
+        if (given->stopped && !runstate_is_running()) {
+            i++;
+            continue;
+        }
         if (given->deadline && given->deadline <= now) {
-            p2p_bus_stop(given);
+            if (given->stopped) {
+                p2p_bus_tell(bus, given, given->obstacle);
+            } else {
+                p2p_bus_stop(given);
+            }
             g_array_remove_index_fast(bus->given, i);
             p2p_group_wake(p2p_bridge_group(bus->dev));
             continue;
@@ -407,7 +450,12 @@ void p2p_bridge_bus_source_ends(P2PBridgeBus *bus, const P2PBarWindow *source)
         P2PBusGiven *given = &g_array_index(bus->given, P2PBusGiven, i);
 
         if (p2p_bus_is_of(given, source)) {
-            p2p_bus_stop(given);
+            if (!given->stopped) {
+                p2p_bus_stop(given);
+            }
+            if (runstate_is_running()) {
+                p2p_bus_tell(bus, given, P2P_BRIDGE_BUS_UNSHARED);
+            }
             g_array_remove_index_fast(bus->given, i);
         }
     }

@@ -50,6 +50,8 @@ struct P2PBridgeDevice {
     P2PBridge bridge;
     P2PBridgeTarget targets[P2P_BRIDGE_MAX_WINDOWS_VALUE];
     bool loaded;            /* windows of a state are to be attached */
+    uint32_t page_shift;    /* of a state: this host's */
+    uint32_t sequence;      /* of a state: the status page's */
 
     P2PBridgeInventory inventory;
     bool changed;           /* members, windows or grants of the group are */
@@ -89,6 +91,9 @@ void p2p_bridge_op_unshare(void *opaque, unsigned record);
 unsigned p2p_bridge_op_attach(void *opaque, unsigned record, uint64_t offset);
 void p2p_bridge_op_detach(void *opaque, unsigned record);
 void p2p_bridge_op_clear(void *opaque);
+
+/* Those whose time is over, all in one. */
+void p2p_bridge_detach_expired(P2PBridgeDevice *dev, int64_t now);
 
 /* From now on, and no longer, it is told of what happens. */
 void p2p_bridges_add(P2PBridgeDevice *dev);

@@ -133,6 +133,9 @@ bool p2p_bridge_inventory_renumbered(P2PBridgeDevice *dev)
     guint i = 0;
 
     P2P_FOREACH_MEMBER(member, p2p_bridge_group(dev)) {
+        if (!member->realized) {
+            continue;
+        }
         if (i < members->len &&
             g_array_index(members, P2PBridgeMember, i).rid !=
             p2p_bridge_rid(member->dev)) {
@@ -152,7 +155,9 @@ bool p2p_bridge_inventory_update(P2PBridgeDevice *dev)
 
     p2p_bridge_inventory_init(&new);
     P2P_FOREACH_MEMBER(member, p2p_bridge_group(dev)) {
-        p2p_bridge_add_member(&new, member, p2p_bridge_self(dev));
+        if (member->realized) {
+            p2p_bridge_add_member(&new, member, p2p_bridge_self(dev));
+        }
     }
     equal = p2p_array_equal(old->members, new.members) &&
             p2p_array_equal(old->windows, new.windows) &&

@@ -85,7 +85,7 @@ unsigned p2p_bridge_op_attach(void *opaque, unsigned record, uint64_t offset)
         window->access == P2P_BRIDGE_ACCESS_RW ? P2P_ACCESS_RW
                                                : P2P_ACCESS_RO);
     target->gpa = source->gpa;
-    return target->window ? P2P_BRIDGE_OK : P2P_BRIDGE_LIMIT;
+    return target->window ? P2P_BRIDGE_OK : P2P_BRIDGE_NO_ROOM;
 }
 
 /* Those records of @which, a bit each. */
@@ -118,6 +118,21 @@ void p2p_bridge_op_clear(void *opaque)
 }
 
 /* --- What was lost ----------------------------------------------------- */
+
+void p2p_bridge_detach_expired(P2PBridgeDevice *dev, int64_t now)
+{
+    uint64_t which = 0;
+
+    for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
+        const P2PBridgeRecord *record = &dev->bridge.records[i];
+
+        if (record->state == P2P_BRIDGE_STATE_REVOKING &&
+            record->deadline <= now) {
+            which |= BIT_ULL(i);
+        }
+    }
+    p2p_bridge_detach(dev, which);
+}
 
 static void p2p_bridge_note_lost(P2PBridgeDevice *dev, unsigned record,
                                  unsigned reason)
@@ -243,6 +258,22 @@ bool p2p_bridges_revoke(P2PBarWindow *source)
     return wait;
 }
 
+void p2p_bridges_revoke_end(void)
+{
+    P2PGroup *group;
+    P2PMember *member;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2P_FOREACH_MEMBER(member, group) {
+            for (guint i = 0; i < member->windows->len; i++) {
+                P2PBarWindow *window = g_ptr_array_index(member->windows, i);
+
+                window->ending = false;
+            }
+        }
+    }
+}
+
 void coroutine_fn p2p_bridges_wait(P2PGroup *group)
 {
     qemu_co_queue_wait(&group->revoking, NULL);
@@ -288,6 +319,10 @@ void p2p_bridges_before_run(P2PGroup *group)
 
 void p2p_bridge_save_targets(P2PBridgeDevice *dev)
 {
+    /* The machine has not run since: what was loaded is what there is. */
+    if (dev->loaded) {
+        return;
+    }
     for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
         P2PMember *member = dev->targets[i].member;
 

@@ -201,8 +201,10 @@ static void p2p_bridge_rung(EventNotifier *rung)
 static void p2p_bridge_timer(void *opaque)
 {
     P2PBridgeDevice *dev = opaque;
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
 
-    p2p_bridge_timeout(&dev->bridge, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL));
+    p2p_bridge_detach_expired(dev, now);
+    p2p_bridge_timeout(&dev->bridge, now);
     p2p_bridge_after(dev);
 }
 
@@ -300,6 +302,14 @@ static void p2p_bridge_add_registers(P2PBridgeDevice *dev)
                      PCI_BASE_ADDRESS_SPACE_MEMORY, &dev->bar0);
 }
 
+static void p2p_bridge_del_registers(P2PBridgeDevice *dev)
+{
+    memory_region_del_eventfd(&dev->doorbell, 0, 4, false, 0, &dev->rung);
+    /* Before 10.1 a region in one of the same owner kept the owner alive. */
+    memory_region_del_subregion(&dev->bar0, &dev->regs);
+    memory_region_del_subregion(&dev->bar0, &dev->doorbell);
+}
+
 static bool p2p_bridge_add_bars(P2PBridgeDevice *dev, Error **errp)
 {
     PCIDevice *pci = PCI_DEVICE(dev);
@@ -381,6 +391,7 @@ static void p2p_bridge_start(P2PBridgeDevice *dev)
         .revoke_ms = dev->revoke_timeout,
     };
 
+    dev->page_shift = config.page_shift;
     p2p_bridge_inventory_init(&dev->inventory);
     dev->changed = true;
     dev->bus = p2p_bridge_bus_new(dev);
@@ -418,6 +429,8 @@ static void p2p_bridge_realize(PCIDevice *pci, Error **errp)
     }
     if (p2p_bridge_add_bars(dev, errp)) {
         p2p_bridge_start(dev);
+    } else {
+        p2p_bridge_del_registers(dev);
     }
 }
 
@@ -430,10 +443,7 @@ static void p2p_bridge_exit(PCIDevice *pci)
     p2p_bridges_del(dev);
     p2p_group_wake(p2p_bridge_group(dev));
     event_notifier_set_handler(&dev->rung, NULL);
-    memory_region_del_eventfd(&dev->doorbell, 0, 4, false, 0, &dev->rung);
-    /* Before 10.1 a region in one of the same owner kept the owner alive. */
-    memory_region_del_subregion(&dev->bar0, &dev->regs);
-    memory_region_del_subregion(&dev->bar0, &dev->doorbell);
+    p2p_bridge_del_registers(dev);
     qemu_bh_delete(dev->work);
     timer_free(dev->timer);
     p2p_bridge_bus_free(dev->bus);
@@ -463,7 +473,10 @@ static void p2p_bridge_instance_init(Object *obj)
 
 static int p2p_bridge_pre_save(void *opaque)
 {
-    p2p_bridge_save_targets(opaque);
+    P2PBridgeDevice *dev = opaque;
+
+    p2p_bridge_save_targets(dev);
+    dev->sequence = p2p_bridge_get_sequence(&dev->bridge);
     return 0;
 }
 
@@ -476,15 +489,27 @@ static int p2p_bridge_pre_load(void *opaque)
 static int p2p_bridge_post_load(void *opaque, int version_id)
 {
     P2PBridgeDevice *dev = opaque;
-    const char *wrong = p2p_bridge_loaded(&dev->bridge);
+    const char *wrong = p2p_bridge_loaded(
+        &dev->bridge, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL));
+
+    for (unsigned i = 0; !wrong && i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
+        if (dev->targets[i].lost > P2P_BRIDGE_REVOKE_ACKNOWLEDGED) {
+            wrong = "a window was lost for no reason";
+        }
+    }
 
     if (wrong) {
         error_report("%s: the state of the p2p-bridge cannot be loaded: %s",
                      p2p_device_name(PCI_DEVICE(dev)), wrong);
         return -EINVAL;
     }
+    /* A reader in the guest sees that the page is another one. */
+    p2p_bridge_set_sequence(&dev->bridge, dev->sequence);
     /* The targets are not there yet: p2p_bridges_before_run(). */
     dev->loaded = true;
+    /* What the guest was told may be older: it is told anew. */
+    p2p_bridge_inventory_clear(&dev->inventory);
+    p2p_bridge_inventory_init(&dev->inventory);
     dev->changed = true;
     return 0;
 }
@@ -535,6 +560,9 @@ static const VMStateDescription p2p_bridge_vmsd = {
                              "aperture= must be the same"),
         VMSTATE_UINT32_EQUAL(revoke_timeout, P2PBridgeDevice,
                              "revoke-timeout= must be the same"),
+        VMSTATE_UINT32_EQUAL(page_shift, P2PBridgeDevice,
+                             "the hosts' page sizes must be the same"),
+        VMSTATE_UINT32(sequence, P2PBridgeDevice),
         VMSTATE_UINT64(bridge.regs.driver_features, P2PBridgeDevice),
         VMSTATE_UINT32(bridge.regs.control, P2PBridgeDevice),
         VMSTATE_UINT32(bridge.regs.status, P2PBridgeDevice),

@@ -390,6 +390,8 @@ void p2p_bridges_changed(P2PGroup *group);
  */
 bool p2p_bridges_revoke(P2PBarWindow *source);
 void coroutine_fn p2p_bridges_wait(P2PGroup *group);
+/* The host has what it wanted, or does not want it any more. */
+void p2p_bridges_revoke_end(void);
 
 /* The machine is about to run: windows of a state that was loaded. */
 void p2p_bridges_before_run(P2PGroup *group);

@@ -281,8 +281,9 @@ P2PBarMapping *p2p_bar_mapping_new(P2PBarWindow *window, bool steady)
     mapping = p2p_bar_mapping_create(window->owner->group, hva, window->size);
     mapping->traffic = g_atomic_rc_box_acquire(window->traffic);
     mapping->file = file;
-    if (file && steady && window->access == P2P_ACCESS_RW &&
-        p2p_direct_room(window->size)) {
+    /* A guest attaches windows as often as it likes: there is no room for it. */
+    if (file && steady && !window->source &&
+        window->access == P2P_ACCESS_RW && p2p_direct_room(window->size)) {
         /* Drives are told of it, but not by who loads a state. */
         mapping->region_later = qemu_in_coroutine();
         if (!mapping->region_later) {

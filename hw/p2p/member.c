@@ -509,7 +509,9 @@ static bool p2p_window_check_required(P2PMember *member, P2PMember *initiator,
 {
     g_autofree char *why = NULL;
 
-    if (initiator == window->owner || !initiator->dev->p2p.initiate) {
+    /* What a guest attaches is its own matter. */
+    if (initiator == window->owner || window->source ||
+        !initiator->dev->p2p.initiate) {
         return true;
     }
     why = p2p_required_obstacle(initiator, window);

@@ -296,13 +296,19 @@ static P2PMember *p2p_find_member(const char *name, Error **errp)
 
 /* --- p2p-share, p2p-unshare -------------------------------------------- */
 
-/* The state would undo it. */
+/* The state would undo it, or has gone where this would not. */
 static P2PMember *p2p_find_settled_member(const char *name, Error **errp)
 {
     if (runstate_check(RUN_STATE_INMIGRATE)) {
         error_setg(errp, "The machine waits for a state, which says what is "
                    "shared; use this command where the state comes from, or "
                    "here when the migration is done");
+        return NULL;
+    }
+    if (runstate_check(RUN_STATE_FINISH_MIGRATE) ||
+        runstate_check(RUN_STATE_POSTMIGRATE)) {
+        error_setg(errp, "The machine's state is on its way to another one; "
+                   "use this command there when the migration is done");
         return NULL;
     }
     return p2p_find_member(name, errp);
@@ -333,7 +339,7 @@ static bool p2p_revoke_from_guests(GPtrArray *windows)
 }
 
 typedef struct P2PUnshare {
-    P2PMember *member;
+    const char *device;
     uint8_t bar;
     uint64_t offset, size;
     Error **errp;
@@ -343,21 +349,31 @@ typedef struct P2PUnshare {
 static void p2p_unshare_bh(void *opaque)
 {
     P2PUnshare *unshare = opaque;
+    P2PMember *member = p2p_find_settled_member(unshare->device,
+                                                unshare->errp);
 
-    p2p_windows_unshare(unshare->member, unshare->bar, unshare->offset,
-                        unshare->size, unshare->errp);
+    if (member) {
+        p2p_windows_unshare(member, unshare->bar, unshare->offset,
+                            unshare->size, unshare->errp);
+    }
+    p2p_bridges_revoke_end();
     aio_co_wake(unshare->co);
 }
 
 /* Whether to come back: a guest is to let go of windows, or has just done so. */
-static bool coroutine_fn p2p_unshare_wait(P2PMember *member,
-                                          GPtrArray *windows)
+static bool coroutine_fn p2p_unshare_wait(P2PUnshare *unshare)
 {
-    g_autoptr(Object) group = object_ref(OBJECT(member->group));
+    /* Anything may have happened meanwhile; the last step says what. */
+    P2PMember *member = p2p_find_settled_member(unshare->device, NULL);
+    g_autoptr(GPtrArray) windows = member
+        ? p2p_windows_to_unshare(member, unshare->bar, unshare->offset,
+                                 unshare->size, NULL) : NULL;
+    g_autoptr(Object) group = NULL;
 
-    if (!p2p_revoke_from_guests(windows)) {
+    if (!windows || !p2p_revoke_from_guests(windows)) {
         return false;
     }
+    group = object_ref(OBJECT(member->group));
     p2p_bridges_wait(member->group);
     return true;
 }
@@ -367,27 +383,14 @@ void coroutine_fn qmp_p2p_unshare(const char *device, uint8_t bar,
                                   bool has_size, uint64_t size, Error **errp)
 {
     P2PUnshare unshare = {
-        .bar = bar, .offset = has_offset ? offset : 0,
+        .device = device, .bar = bar, .offset = has_offset ? offset : 0,
         .size = has_size ? size : 0, .errp = errp,
         .co = qemu_coroutine_self(),
     };
-    bool wait;
 
-    do {
-        g_autoptr(GPtrArray) windows = NULL;
-
-        /* Anything may have happened meanwhile. */
-        unshare.member = p2p_find_settled_member(device, errp);
-        if (!unshare.member) {
-            return;
-        }
-        windows = p2p_windows_to_unshare(unshare.member, bar, unshare.offset,
-                                         unshare.size, errp);
-        if (!windows) {
-            return;
-        }
-        wait = p2p_unshare_wait(unshare.member, windows);
-    } while (wait);
+    while (p2p_unshare_wait(&unshare)) {
+        /* The guest has answered, or its time is over. */
+    }
     /* Drives are told of mappings that go, and not by a coroutine. */
     aio_bh_schedule_oneshot(qemu_get_aio_context(), p2p_unshare_bh, &unshare);
     qemu_coroutine_yield();

@@ -250,7 +250,17 @@ void bm_host_unshare_end(BridgeMachine *m)
     g_assert_true(qdict_haskey(reply, "return"));
 }
 
+void bm_host_unshare_fails(BridgeMachine *m)
+{
+    g_autoptr(QDict) reply = qtest_qmp_receive(m->qts);
+
+    g_assert_true(qdict_haskey(reply, "error"));
+}
+
 void bm_milliseconds(BridgeMachine *m, unsigned ms)
 {
-    qtest_clock_step(m->qts, (int64_t)ms * SCALE_MS);
+    /* None at all is an error. */
+    if (ms) {
+        qtest_clock_step(m->qts, (int64_t)ms * SCALE_MS);
+    }
 }

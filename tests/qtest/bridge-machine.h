@@ -117,6 +117,7 @@ void bm_host_unshare(BridgeMachine *m, unsigned n);
  */
 void bm_host_unshare_begin(BridgeMachine *m, unsigned n);
 void bm_host_unshare_end(BridgeMachine *m);
+void bm_host_unshare_fails(BridgeMachine *m);
 
 /* bm_milliseconds: let them pass on the virtual clock. */
 void bm_milliseconds(BridgeMachine *m, unsigned ms);

@@ -73,9 +73,9 @@ static int open_node(unsigned node, int flags)
     }
     g_assert_cmpint(flags, ==, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     g_assert_cmpint(pipe2(ends, O_CLOEXEC | O_NONBLOCK), ==, 0);
-    fake.opened++;
     fake.device = ends[0];
     fake.events = ends[1];
+    g_atomic_int_inc(&fake.opened);
     return ends[0];
 }
 
@@ -171,7 +171,7 @@ static int share(struct p2p_bridge_share *share)
 static int attach(struct p2p_bridge_attach *attach)
 {
     fake.attach = *attach;
-    fake.attached = true;
+    g_atomic_int_set(&fake.attached, true);
     attach->slot = 3;
     attach->offset = 3 << 21;
     return 0;
@@ -219,7 +219,7 @@ static int driver(unsigned long request, void *argument)
         return attach(argument);
     case P2P_BRIDGE_IOC_DETACH:
         fake.detach = *(struct p2p_bridge_window *)argument;
-        fake.attached = false;
+        g_atomic_int_set(&fake.attached, false);
         return 0;
     case P2P_BRIDGE_IOC_DMA_BUF:
     case P2P_BRIDGE_IOC_MEMORY:

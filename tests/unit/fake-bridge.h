@@ -33,7 +33,7 @@ typedef struct Fake {
     struct p2p_bridge_vec answer_vec;
 
     /* --- What was done */
-    unsigned opened;            /* nodes */
+    int opened;                 /* nodes; another thread may look (atomic) */
     unsigned lists;             /* calls */
     struct p2p_bridge_share share;
     struct p2p_bridge_window unshare;
@@ -45,7 +45,7 @@ typedef struct Fake {
     struct p2p_bridge_vec translate_in;
     struct p2p_bridge_bus_release release;
     bool shared;
-    bool attached;
+    int attached;               /* the same */
 
     /* --- Files */
     unsigned transfers;         /* preads and pwrites so far */

@@ -203,11 +203,11 @@ static void test_list_fails(void)
 /* Events that are there when the node is opened: as if they came then */
 static gpointer events_later(gpointer data)
 {
-    while (!g_atomic_int_get((int *)&fake.opened)) {
+    while (!g_atomic_int_get(&fake.opened)) {
         g_usleep(1000);
     }
     if (data) {
-        while (!*(volatile bool *)&fake.attached) {
+        while (!g_atomic_int_get(&fake.attached)) {
             g_usleep(1000);
         }
         fake_event(P2P_BRIDGE_EVENT_REVOKED, P2P_BRIDGE_REVOKE_GONE,

@@ -352,7 +352,9 @@ unsigned p2p_bridge_execute(P2PBridge *bridge, const uint8_t *command,
         return 0;
     }
     completion->status = which->run(bridge, command, completion);
-    if (which->slow) {
+    /* To ask the host for bus addresses takes as long. */
+    if (which->slow || (which->opcode == P2P_BRIDGE_OP_TRANSLATE &&
+                        get32(command + P2P_BRIDGE_ARG_KIND))) {
         return P2P_BRIDGE_MAX_VECTOR_VALUE;
     }
     return (get32(command + P2P_BRIDGE_CMD_IN_LEN) +

@@ -56,6 +56,16 @@ void p2p_bridge_write_page(P2PBridge *bridge)
     write_sequence(page, sequence + 2);
 }
 
+uint32_t p2p_bridge_get_sequence(const P2PBridge *bridge)
+{
+    return get32(bridge->page + P2P_BRIDGE_PAGE_SEQUENCE);
+}
+
+void p2p_bridge_set_sequence(P2PBridge *bridge, uint32_t sequence)
+{
+    write_sequence(bridge->page, sequence);
+}
+
 void p2p_bridge_next_generation(P2PBridge *bridge)
 {
     bridge->generation++;
@@ -290,9 +300,6 @@ bool p2p_bridge_revoke(P2PBridge *bridge, unsigned index, int64_t now)
     if (record->state == P2P_BRIDGE_STATE_REVOKING) {
         return true;
     }
-    if (record->state == P2P_BRIDGE_STATE_SHARED) {
-        finish(bridge, record, P2P_BRIDGE_REVOKE_UNSHARED);
-    }
     if (record->state != P2P_BRIDGE_STATE_ATTACHED) {
         return false;
     }
@@ -391,7 +398,8 @@ static const char *check_record(P2PBridge *bridge, unsigned index)
     if ((record->number & P2P_BRIDGE_WINDOW_RECORD_MASK) != index ||
         record->state == P2P_BRIDGE_STATE_FREE ||
         record->state > P2P_BRIDGE_STATE_REVOKED || record->bar > 5 ||
-        record->access > P2P_BRIDGE_ACCESS_RW) {
+        record->access > P2P_BRIDGE_ACCESS_RW ||
+        record->reason > P2P_BRIDGE_REVOKE_ACKNOWLEDGED) {
         return "a window makes no sense";
     }
     if (!record->size || (record->offset | record->size) % page ||
@@ -434,7 +442,7 @@ static const char *check_loaded_regs(P2PBridge *bridge)
     if (regs->control & ~P2P_BRIDGE_CONTROL_ENABLE ||
         (regs->status && regs->status != P2P_BRIDGE_STATUS_READY &&
          regs->status != P2P_BRIDGE_STATUS_FAILED) ||
-        (regs->status && !regs->control)) {
+        !regs->status != !regs->control) {
         return "its status makes no sense";
     }
     if (!p2p_bridge_is_ready(bridge)) {
@@ -454,12 +462,16 @@ static const char *check_loaded_regs(P2PBridge *bridge)
     return "it is enabled with registers that cannot be";
 }
 
-const char *p2p_bridge_loaded(P2PBridge *bridge)
+const char *p2p_bridge_loaded(P2PBridge *bridge, int64_t now)
 {
     const char *wrong = check_loaded_regs(bridge);
 
     for (unsigned i = 0; !wrong && i < RECORDS; i++) {
+        P2PBridgeRecord *record = &bridge->records[i];
+
         wrong = check_record(bridge, i);
+        record->deadline = MAX(0, MIN(record->deadline,
+                                      now + bridge->config.revoke_ms));
     }
     return wrong ?: check_overlap(bridge);
 }

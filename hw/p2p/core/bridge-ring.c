@@ -193,7 +193,7 @@ void p2p_bridge_post(P2PBridge *bridge, uint8_t *event)
     if (p2p_bridge_is_ready(bridge) && bridge->regs.event_size &&
         write_event(bridge, event)) {
         p2p_bridge_interrupt(bridge, bridge->regs.event_vector);
-    } else {
+    } else if (bridge->regs.control) {
         bridge->events_lost++;
         p2p_bridge_write_page(bridge);
     }

@@ -145,6 +145,7 @@
 #define P2P_BRIDGE_NOT_DECODED		0x12	/* the BAR has no address */
 #define P2P_BRIDGE_FAULT		0x13	/* index, reason, value */
 #define P2P_BRIDGE_BUS_REFUSED		0x14	/* index, reason */
+#define P2P_BRIDGE_NO_ROOM		0x15	/* in the host: attach */
 
 /* Reason of P2P_BRIDGE_FAULT */
 #define P2P_BRIDGE_FAULT_UNMAPPED	1
@@ -174,6 +175,7 @@
 #define P2P_BRIDGE_BUS_STRANGER		12	/* a function of others below */
 #define P2P_BRIDGE_BUS_RAM		13	/* the entry is guest RAM */
 #define P2P_BRIDGE_BUS_UNSHARED		14	/* the host takes it back */
+#define P2P_BRIDGE_BUS_NOT_NOW		15	/* release, or try later */
 
 /* --- P2P_BRIDGE_OP_IDENTIFY: 64 bytes */
 #define P2P_BRIDGE_IDENTIFY_BYTES	64

@@ -212,8 +212,17 @@ void p2p_bridge_bus_revoked(P2PBridge *bridge, uint32_t initiator,
 /*
  * p2p_bridge_loaded: the state has come from elsewhere, and nothing of it is
  * believed. Returns NULL, or what is wrong with it.  Calls none of the ops.
+ *
+ * @now: as of p2p_bridge_revoke()
  */
-const char *p2p_bridge_loaded(P2PBridge *bridge);
+const char *p2p_bridge_loaded(P2PBridge *bridge, int64_t now);
+
+/*
+ * The status page's sequence, which goes on where a state is loaded: a reader
+ * must not take part of one page and part of another for one.
+ */
+uint32_t p2p_bridge_get_sequence(const P2PBridge *bridge);
+void p2p_bridge_set_sequence(P2PBridge *bridge, uint32_t sequence);
 
 /* Write the status page anew, which is not part of the state. */
 void p2p_bridge_write_page(P2PBridge *bridge);
