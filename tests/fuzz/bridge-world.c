@@ -209,6 +209,9 @@ static void check_write(World *world, uint64_t addr, uint32_t len)
                   len)) {
         g_assert_cmphex(addr, ==, out);
         g_assert_cmpuint(len, <=, out_len);
+        /* No command has more than the longest vector that comes out. */
+        g_assert_cmpuint(len, <=, 2 * P2P_BRIDGE_MAX_VECTOR_VALUE *
+                                  P2P_BRIDGE_VEC_BYTES);
     }
 }
 
