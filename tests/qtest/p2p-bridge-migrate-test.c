@@ -527,6 +527,7 @@ static void test_states(void)
 
 int main(int argc, char **argv)
 {
+    static const char *const sockets[] = { "socket", "monitor" };
     int ret;
 
     g_test_init(&argc, &argv, NULL);
@@ -545,9 +546,8 @@ int main(int argc, char **argv)
     qtest_add_func("p2p/bridge-migrate/states", test_states);
     qtest_add_func("p2p/bridge-migrate/aperture", test_aperture);
     ret = g_test_run();
-    for (const char *const *name = (const char *[]) { "socket", "monitor",
-                                                      NULL }; *name; name++) {
-        g_autofree char *path = in_folder(*name);
+    for (unsigned i = 0; i < ARRAY_SIZE(sockets); i++) {
+        g_autofree char *path = in_folder(sockets[i]);
 
         g_unlink(path);
     }

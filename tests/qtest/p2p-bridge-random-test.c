@@ -327,7 +327,7 @@ static void step_host(Random *r)
 
 static void step_time(Random *r)
 {
-    bm_milliseconds(r->m, pick(r, 700));
+    bm_milliseconds(r->m, 1 + pick(r, 700));
 }
 
 /* --- What must be ------------------------------------------------------ */
@@ -403,9 +403,10 @@ static void test_random(void)
     };
     const char *asked = getenv("P2P_BRIDGE_SEED");
     const char *limit = getenv("P2P_BRIDGE_COMMANDS");
-    uint32_t seed = asked && *asked ? strtoul(asked, NULL, 0)
+    uint32_t seed = asked && *asked ? g_ascii_strtoull(asked, NULL, 0)
                                     : g_random_int();
-    uint64_t end = limit && *limit ? strtoull(limit, NULL, 0) : COMMANDS;
+    uint64_t end = limit && *limit ? g_ascii_strtoull(limit, NULL, 0)
+                                   : COMMANDS;
     Random r = { .rand = g_rand_new_with_seed(seed) };
 
     g_test_message("P2P_BRIDGE_SEED=%u P2P_BRIDGE_COMMANDS=%" PRIu64, seed,

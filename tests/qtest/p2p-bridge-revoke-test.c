@@ -1,5 +1,5 @@
 /*
- * p2p-bridge: windows that go, whoever takes them, and guests that do not answer
+ * p2p-bridge: windows that go, and guests that do not answer
  *
  * Time is the virtual clock, which moves when a test says so.
  *
