@@ -122,8 +122,8 @@ static void p2p_bridge_add_member(P2PBridgeInventory *inventory,
 static bool p2p_array_equal(const GArray *a, const GArray *b)
 {
     return a->len == b->len &&
-           !memcmp(a->data, b->data, a->len * g_array_get_element_size(
-                                                  (GArray *)a));
+           (!a->len || !memcmp(a->data, b->data, a->len * g_array_get_element_size(
+                                                  (GArray *)a)));
 }
 
 bool p2p_bridge_inventory_renumbered(P2PBridgeDevice *dev)

@@ -130,12 +130,19 @@ static bool is_entry(uint64_t base, uint32_t size, uint32_t count,
     return size && len == bytes && addr == base + count % size * bytes;
 }
 
+/* The whole block when it is enabled only: a command may be at its place. */
+static bool is_index(World *world, uint64_t addr, uint32_t len)
+{
+    return addr == world->bridge.regs.index_base &&
+           (len == 12 || (len == P2P_BRIDGE_INDEX_SIZE && world->enabling));
+}
+
 static void check_read(World *world, uint64_t addr, uint32_t len)
 {
     const P2PBridgeRegs *regs = &world->bridge.regs;
     const uint8_t *command = world->command;
 
-    if (addr == regs->index_base && (len == 12 || len == 64)) {
+    if (is_index(world, addr, len)) {
         return;
     }
     if (!world->in_command) {
@@ -176,7 +183,7 @@ static bool dma_read(void *opaque, uint64_t addr, void *buffer, uint32_t len)
         return false;
     }
     memcpy(buffer, at, len);
-    if (addr != world->bridge.regs.index_base || len > 64) {
+    if (!is_index(world, addr, len)) {
         if (!world->in_command) {
             begin_command(world, buffer);
         }
@@ -651,7 +658,8 @@ void world_revoke(World *world, unsigned record)
     g_assert_cmpint(wait, ==, before == P2P_BRIDGE_STATE_ATTACHED ||
                               before == P2P_BRIDGE_STATE_REVOKING);
     if (before == P2P_BRIDGE_STATE_SHARED) {
-        g_assert_cmpuint(state, ==, P2P_BRIDGE_STATE_REVOKED);
+        /* Nobody has it; it goes with what the host takes back. */
+        g_assert_cmpuint(state, ==, P2P_BRIDGE_STATE_SHARED);
     }
     check(world);
 }
@@ -739,7 +747,7 @@ void world_move(World *world, const uint16_t *at, const uint8_t *value,
     for (unsigned i = 0; i < n; i++) {
         ((uint8_t *)&there)[begin + at[i] % (end - begin)] = value[i];
     }
-    if (!p2p_bridge_loaded(&there)) {
+    if (!p2p_bridge_loaded(&there, world->now)) {
         copy_state(&world->bridge, &there);
         p2p_bridge_write_page(&world->bridge);
         adopt(world);

@@ -123,6 +123,10 @@ static bool run_one(P2PBridge *bridge, unsigned *entries)
     }
     bridge->rings.command_head++;
     *entries += p2p_bridge_execute(bridge, command, &completion);
+    /* It may have posted an event, to a ring that is not there. */
+    if (!p2p_bridge_is_ready(bridge)) {
+        return false;
+    }
     return complete(bridge, get16(command + P2P_BRIDGE_CMD_ID), &completion);
 }
 
