@@ -135,8 +135,8 @@ struct p2p_bridge {
 	unsigned long *slots_held;
 	struct p2p_topology topology;
 
-	/* Page maps of our own that are not gone yet, and who waits for them */
-	atomic_t pagemaps;
+	/* Windows that have pages, and who waits until there is none */
+	atomic_t paged;
 	wait_queue_head_t quiet;
 
 	spinlock_t files_lock;	/* of the list */

@@ -153,7 +153,7 @@ static int make_generic(struct p2p_window *w)
 		ret = PTR_ERR(addr);
 		goto free;
 	}
-	atomic_inc(&b->pagemaps);
+	atomic_inc(&b->paged);
 	w->pagemap = map;
 	w->first_page = virt_to_page(addr);
 	w->pages = P2P_PAGES_GENERIC;
@@ -225,6 +225,7 @@ static int make_p2pdma(struct p2p_window *w)
 	mutex_unlock(&b->lock);
 	if (ret)
 		return ret;
+	atomic_inc(&b->paged);
 	w->first_page = pfn_to_page(PHYS_PFN(range.start));
 	w->pages = P2P_PAGES_P2PDMA;
 	return 0;
@@ -238,6 +239,8 @@ void p2p_memory_free_pages(struct p2p_window *w)
 {
 	struct p2p_bridge *b = w->bridge;
 
+	if (w->pages == P2P_PAGES_NONE)
+		return;
 	down_write(&w->map_lock);
 	w->first_page = NULL;
 	up_write(&w->map_lock);
@@ -245,10 +248,10 @@ void p2p_memory_free_pages(struct p2p_window *w)
 		memunmap_pages(w->pagemap);
 		kfree(w->pagemap);
 		w->pagemap = NULL;
-		if (atomic_dec_and_test(&b->pagemaps))
-			wake_up_all(&b->quiet);
 	}
 	w->pages = P2P_PAGES_NONE;
+	if (atomic_dec_and_test(&b->paged))
+		wake_up_all(&b->quiet);
 }
 
 /**
@@ -322,8 +325,12 @@ void p2p_memory_drain(struct p2p_bridge *b)
 				 "window %#x: I/O with its memory has not ended\n",
 				 w->number);
 	}
-	/* Of windows that nobody has, the work frees them. */
-	wait_event(b->quiet, !atomic_read(&b->pagemaps));
+	/*
+	 * Of windows that nobody has, the work frees them.  It looks at pages
+	 * of either kind, which must be there as long as it does.
+	 */
+	while (!wait_event_timeout(b->quiet, !atomic_read(&b->paged), 10 * HZ))
+		dev_warn(&b->pdev->dev, "I/O with a window has not ended\n");
 	put_p2pdma(b);
 }
 
