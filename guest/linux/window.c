@@ -290,15 +290,20 @@ int p2p_window_detach(struct p2p_window *w)
 		ret = -ESTALE;
 	else if (w->state != P2P_WINDOW_ATTACHED)
 		ret = -ENOTCONN;
-	else if (w->exports || atomic_read(&w->maps) ||
-		 !p2p_memory_wait_idle(w, DETACH_WAIT_MS))
+	else if (w->exports || !p2p_memory_wait_idle(w, DETACH_WAIT_MS))
 		ret = -EBUSY;
 	if (ret)
 		goto unlock;
 
+	/* Drivers map without window->lock: none may come in between. */
 	down_write(&w->map_lock);
-	w->usable = false;
+	if (atomic_read(&w->maps))
+		ret = -EBUSY;
+	else
+		w->usable = false;
 	up_write(&w->map_lock);
+	if (ret)
+		goto unlock;
 	ret = execute_for(w, P2P_BRIDGE_OP_DETACH);
 	if (ret)
 		goto unlock;
