@@ -365,8 +365,12 @@ static void revoke_work(struct work_struct *work)
 	/* The answer shall be there in time: the host does not wait longer. */
 	p2p_window_take_back(w, b->revoke_ms * 3 / 4);
 	if (READ_ONCE(w->acknowledge) && !p2p_bridge_enter(b)) {
-		/* Fails if the time has passed, which changes nothing. */
-		execute_for(w, P2P_BRIDGE_OP_ACKNOWLEDGE);
+		/*
+		 * Fails if the time has passed, which changes nothing.  After
+		 * a reset its number may be another window's.
+		 */
+		if (w->state != P2P_WINDOW_GONE)
+			execute_for(w, P2P_BRIDGE_OP_ACKNOWLEDGE);
 		p2p_bridge_leave(b);
 	}
 	p2p_window_put(w);
