@@ -20,6 +20,7 @@
 
 #include <linux/completion.h>
 #include <linux/dma-direction.h>
+#include <linux/jiffies.h>
 #include <linux/kfifo.h>
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -251,7 +252,8 @@ struct p2p_window *p2p_window_find(struct p2p_bridge *b, u32 number);
 struct p2p_window *p2p_window_next(struct p2p_bridge *b,
 				   struct p2p_window *prev);
 void p2p_window_host_revokes(struct p2p_bridge *b, u32 number, bool acknowledge);
-void p2p_window_take_back(struct p2p_window *w, unsigned int timeout_ms);
+void p2p_window_cut_off(struct p2p_window *w);
+void p2p_window_wait_unused(struct p2p_window *w, unsigned long end);
 void p2p_windows_lost(struct p2p_bridge *b);
 int p2p_window_export_begin(struct p2p_window *w);
 void p2p_window_export_end(struct p2p_window *w, bool exported);
@@ -270,6 +272,13 @@ static inline phys_addr_t p2p_window_address(const struct p2p_window *w)
 
 /* ---- Memory of windows (memory.c), dma-bufs (dmabuf.c) ---- */
 
+static inline unsigned long p2p_jiffies_until(unsigned long end)
+{
+	unsigned long now = jiffies;
+
+	return time_before(now, end) ? end - now : 0;
+}
+
 struct file *p2p_memory_file(struct p2p_window *w, u32 pages, u32 client);
 struct p2p_window *p2p_memory_window(int fd);
 bool p2p_memory_wait_idle(struct p2p_window *w, unsigned int timeout_ms);
@@ -279,6 +288,7 @@ void p2p_memory_drain(struct p2p_bridge *b);
 
 struct file *p2p_dmabuf_file(struct p2p_window *w);
 void p2p_dmabuf_invalidate(struct p2p_window *w);
+void p2p_dmabuf_wait(struct p2p_window *w, unsigned long end);
 
 /* ---- Events (events.c), character device (chardev.c) ---- */
 

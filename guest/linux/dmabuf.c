@@ -144,3 +144,22 @@ void p2p_dmabuf_invalidate(struct p2p_window *w)
 	}
 	mutex_unlock(&w->exports_lock);
 }
+
+/**
+ * p2p_dmabuf_wait - wait for what importers of a window have running
+ * @w: the window, whose importers were told to let go
+ * @end: until when, in jiffies
+ *
+ * An importer may unmap at once, and leave a fence for a transfer that runs.
+ */
+void p2p_dmabuf_wait(struct p2p_window *w, unsigned long end)
+{
+	struct p2p_buf *buf;
+
+	mutex_lock(&w->exports_lock);
+	list_for_each_entry(buf, &w->bufs, node)
+		dma_resv_wait_timeout(buf->dmabuf->resv,
+				      DMA_RESV_USAGE_BOOKKEEP, false,
+				      p2p_jiffies_until(end));
+	mutex_unlock(&w->exports_lock);
+}

@@ -178,11 +178,15 @@ static void bridge_stop(struct p2p_bridge *b, enum p2p_state state)
 {
 	bool asked = b->state == P2P_RUNNING && b->ring.running;
 	struct p2p_window *w = NULL;
+	unsigned long end;
 
 	set_state(b, state);
-	/* Who uses a window shall see memory until it is done. */
 	while ((w = p2p_window_next(b, w)))
-		p2p_window_take_back(w, asked ? b->revoke_ms : 0);
+		p2p_window_cut_off(w);
+	/* Who uses a window shall see memory until it is done. */
+	end = jiffies + msecs_to_jiffies(asked ? b->revoke_ms : 0);
+	while ((w = p2p_window_next(b, w)))
+		p2p_window_wait_unused(w, end);
 	p2p_ring_stop(b, state == P2P_DEAD ? -ENODEV : -EIO);
 	p2p_windows_lost(b);
 }

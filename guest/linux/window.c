@@ -316,24 +316,16 @@ unlock:
 
 /* --- The end ------------------------------------------------------------- */
 
-static bool wait_unmapped(struct p2p_window *w, unsigned int timeout_ms)
-{
-	return wait_event_timeout(w->unmapped, !atomic_read(&w->maps),
-				  msecs_to_jiffies(timeout_ms)) > 0;
-}
-
 /**
- * p2p_window_take_back - have nobody use a window any more
+ * p2p_window_cut_off - take a window from its users
  * @w: the window
- * @timeout_ms: how long to wait for those who do
  *
  * There are no new mappings from the beginning, and none of programs when it
- * returns; devices may be at it still if the time has passed.  May be called
- * any number of times, by several at once.
+ * returns; who maps it for a device was told to let go.  May be called any
+ * number of times, by several at once.
  */
-void p2p_window_take_back(struct p2p_window *w, unsigned int timeout_ms)
+void p2p_window_cut_off(struct p2p_window *w)
 {
-	unsigned long end = jiffies + msecs_to_jiffies(timeout_ms);
 	bool was_usable;
 
 	WRITE_ONCE(w->revoked, true);
@@ -348,11 +340,20 @@ void p2p_window_take_back(struct p2p_window *w, unsigned int timeout_ms)
 		blocking_notifier_call_chain(&w->notifiers,
 					     P2P_BRIDGE_WINDOW_REVOKED, w);
 	}
-	wait_unmapped(w, timeout_ms);
+}
+
+/**
+ * p2p_window_wait_unused - wait until no device is at a window that was cut off
+ * @w: the window
+ * @end: in jiffies; when it has passed, some may be at it still
+ */
+void p2p_window_wait_unused(struct p2p_window *w, unsigned long end)
+{
+	p2p_dmabuf_wait(w, end);
+	wait_event_timeout(w->unmapped, !atomic_read(&w->maps),
+			   p2p_jiffies_until(end));
 	mutex_lock(&w->lock);
-	timeout_ms = time_before(jiffies, end) ?
-		     jiffies_to_msecs(end - jiffies) : 0;
-	p2p_memory_wait_idle(w, timeout_ms);
+	p2p_memory_wait_idle(w, jiffies_to_msecs(p2p_jiffies_until(end)));
 	mutex_unlock(&w->lock);
 }
 
@@ -361,9 +362,11 @@ static void revoke_work(struct work_struct *work)
 	struct p2p_window *w =
 		container_of(work, struct p2p_window, revoke_work);
 	struct p2p_bridge *b = w->bridge;
-
 	/* The answer shall be there in time: the host does not wait longer. */
-	p2p_window_take_back(w, b->revoke_ms * 3 / 4);
+	unsigned long end = jiffies + msecs_to_jiffies(b->revoke_ms * 3 / 4);
+
+	p2p_window_cut_off(w);
+	p2p_window_wait_unused(w, end);
 	if (READ_ONCE(w->acknowledge) && !p2p_bridge_enter(b)) {
 		/*
 		 * Fails if the time has passed, which changes nothing.  After
