@@ -12,8 +12,9 @@
  *   dma_resv_lock()   of one of them
  *   window->map_lock  read: a mapping is made; write: there will be none
  *
- * A page fault takes map_lock alone, so that user memory may be touched while
- * the gate is held.
+ * A page fault takes map_lock alone.  Memory of programs is touched without any
+ * of these locks: a page of it may be a file system's that does not answer, and
+ * who waits for the gate to write stops everybody else.
  */
 #ifndef P2P_BRIDGE_INTERNAL_H
 #define P2P_BRIDGE_INTERNAL_H

@@ -113,36 +113,59 @@ static void decode_pair(union entry *to, const u8 *from)
 	p2p_decode_pair(&to->pair, from);
 }
 
-static int do_list(struct p2p_file *f, struct p2p_bridge_list *list, u16 opcode,
-		   size_t bytes, void (*decode)(union entry *, const u8 *))
+struct kind_of_list {
+	u16 opcode;
+	u16 bytes;
+	void (*decode)(union entry *to, const u8 *from);
+};
+
+/* @to has room for list->count entries.  The gate is held. */
+static int read_list(struct p2p_bridge *b, struct p2p_bridge_list *list,
+		     const struct kind_of_list *kind, void *to)
 {
-	u32 room = min(list->count, LIST_ROOM), i;
-	char __user *to = u64_to_user_ptr(list->entries);
 	struct p2p_command cmd;
-	union entry entry;
+	u32 i;
 	int ret;
 
-	p2p_command_init(&cmd, opcode);
+	p2p_command_init(&cmd, kind->opcode);
 	p2p_command_u32(&cmd, P2P_BRIDGE_ARG_FIRST, list->first);
 	/* Who asks how many there are has no room at all. */
-	ret = p2p_command_data(f->bridge, &cmd, 0, max(room, 1u) * bytes);
+	ret = p2p_command_data(b, &cmd, 0, max(list->count, 1u) * kind->bytes);
 	if (ret)
 		return ret;
-	ret = p2p_execute_one(f->bridge, &cmd);
-	if (ret)
-		goto free;
-	list->count = min_t(u32, cmd.out_len / bytes, room);
-	list->total = cmd.index;
-	list->generation = cmd.generation;
-	for (i = 0; i < list->count; i++) {
-		decode(&entry, p2p_command_out(&cmd) + i * bytes);
-		if (copy_to_user(to + i * bytes, &entry, bytes)) {
-			ret = -EFAULT;
-			break;
-		}
+	ret = p2p_execute_one(b, &cmd);
+	if (!ret) {
+		list->count = min_t(u32, cmd.out_len / kind->bytes,
+				    list->count);
+		list->total = cmd.index;
+		list->generation = cmd.generation;
+		for (i = 0; i < list->count; i++)
+			kind->decode(to + i * kind->bytes,
+				     p2p_command_out(&cmd) + i * kind->bytes);
 	}
-free:
-	p2p_command_free(f->bridge, &cmd);
+	p2p_command_free(b, &cmd);
+	return ret;
+}
+
+static int do_list(struct p2p_file *f, struct p2p_bridge_list *list,
+		   const struct kind_of_list *kind)
+{
+	void *entries;
+	int ret;
+
+	list->count = min(list->count, LIST_ROOM);
+	entries = kvcalloc(max(list->count, 1u), kind->bytes, GFP_KERNEL);
+	if (!entries)
+		return -ENOMEM;
+	ret = p2p_bridge_enter(f->bridge);
+	if (!ret) {
+		ret = read_list(f->bridge, list, kind, entries);
+		p2p_bridge_leave(f->bridge);
+	}
+	if (!ret && copy_to_user(u64_to_user_ptr(list->entries), entries,
+				 list->count * kind->bytes))
+		ret = -EFAULT;
+	kvfree(entries);
 	return ret;
 }
 
@@ -154,20 +177,29 @@ static_assert(sizeof(struct p2p_bridge_vec) == P2P_BRIDGE_VEC_BYTES);
 
 static int do_members(struct p2p_file *f, void *arg)
 {
-	return do_list(f, arg, P2P_BRIDGE_OP_MEMBERS, P2P_BRIDGE_MEMBER_BYTES,
-		       decode_member);
+	static const struct kind_of_list kind = {
+		P2P_BRIDGE_OP_MEMBERS, P2P_BRIDGE_MEMBER_BYTES, decode_member
+	};
+
+	return do_list(f, arg, &kind);
 }
 
 static int do_windows(struct p2p_file *f, void *arg)
 {
-	return do_list(f, arg, P2P_BRIDGE_OP_WINDOWS, P2P_BRIDGE_WINDOW_BYTES,
-		       decode_window);
+	static const struct kind_of_list kind = {
+		P2P_BRIDGE_OP_WINDOWS, P2P_BRIDGE_WINDOW_BYTES, decode_window
+	};
+
+	return do_list(f, arg, &kind);
 }
 
 static int do_pairs(struct p2p_file *f, void *arg)
 {
-	return do_list(f, arg, P2P_BRIDGE_OP_PAIRS, P2P_BRIDGE_PAIR_BYTES,
-		       decode_pair);
+	static const struct kind_of_list kind = {
+		P2P_BRIDGE_OP_PAIRS, P2P_BRIDGE_PAIR_BYTES, decode_pair
+	};
+
+	return do_list(f, arg, &kind);
 }
 
 static int do_share(struct p2p_file *f, void *arg)
@@ -187,7 +219,7 @@ static int do_share(struct p2p_file *f, void *arg)
 	return 0;
 }
 
-/* Enters the gate by itself: what it waits for does so, too. */
+/* What it waits for enters the gate, too. */
 static int do_unshare(struct p2p_file *f, void *arg)
 {
 	struct p2p_bridge_window *unshare = arg;
@@ -317,7 +349,8 @@ static int vector_out(const struct p2p_bridge_translate *t, const u8 *from)
 }
 
 /* The device's answer, of whatever kind: the call has succeeded then. */
-static int answer(struct p2p_bridge_translate *t, struct p2p_command *cmd)
+static void answer(struct p2p_bridge_translate *t,
+		   const struct p2p_command *cmd)
 {
 	t->status = cmd->status;
 	t->index = cmd->index;
@@ -329,26 +362,17 @@ static int answer(struct p2p_bridge_translate *t, struct p2p_command *cmd)
 		t->n_out = min_t(u64, cmd->value / P2P_BRIDGE_VEC_BYTES,
 				 U32_MAX);
 		t->fault_addr = 0;
+	} else if (cmd->status == P2P_BRIDGE_OK) {
+		t->n_out = cmd->out_len / P2P_BRIDGE_VEC_BYTES;
 	}
-	if (cmd->status != P2P_BRIDGE_OK)
-		return 0;
-	t->n_out = cmd->out_len / P2P_BRIDGE_VEC_BYTES;
-	return vector_out(t, p2p_command_out(cmd));
 }
 
-static int do_translate(struct p2p_file *f, void *arg)
+/* @vector: what goes in, and what has come out.  The gate is held. */
+static int translate(struct p2p_bridge *b, struct p2p_bridge_translate *t,
+		     void *vector, u32 room)
 {
-	struct p2p_bridge_translate *t = arg;
-	struct p2p_bridge *b = f->bridge;
 	struct p2p_command cmd;
-	u32 room;
 	int ret;
-
-	if (!capable(CAP_SYS_RAWIO))
-		return -EPERM;
-	if (!t->n_in || t->n_in > b->max_vector || !t->n_out)
-		return -EINVAL;
-	room = min(t->n_out, b->max_vector * OUT_PER_IN);
 
 	p2p_command_init(&cmd, P2P_BRIDGE_OP_TRANSLATE);
 	p2p_command_u32(&cmd, P2P_BRIDGE_ARG_INITIATOR, t->initiator);
@@ -357,10 +381,41 @@ static int do_translate(struct p2p_file *f, void *arg)
 			       room * P2P_BRIDGE_VEC_BYTES);
 	if (ret)
 		return ret;
-	ret = vector_in(t, cmd.data) ?: p2p_execute(b, &cmd, 1);
-	if (!ret)
-		ret = answer(t, &cmd);
+	memcpy(cmd.data, vector, cmd.in_len);
+	ret = p2p_execute(b, &cmd, 1);
+	if (!ret) {
+		answer(t, &cmd);
+		if (t->status == P2P_BRIDGE_OK)
+			memcpy(vector, p2p_command_out(&cmd), cmd.out_len);
+	}
 	p2p_command_free(b, &cmd);
+	return ret;
+}
+
+static int do_translate(struct p2p_file *f, void *arg)
+{
+	struct p2p_bridge_translate *t = arg;
+	struct p2p_bridge *b = f->bridge;
+	void *vector;
+	u32 room;
+	int ret;
+
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	if (!t->n_in || t->n_in > b->max_vector || !t->n_out)
+		return -EINVAL;
+	room = min(t->n_out, b->max_vector * OUT_PER_IN);
+	vector = kvcalloc(max(t->n_in, room), P2P_BRIDGE_VEC_BYTES, GFP_KERNEL);
+	if (!vector)
+		return -ENOMEM;
+	ret = vector_in(t, vector) ?: p2p_bridge_enter(b);
+	if (!ret) {
+		ret = translate(b, t, vector, room);
+		p2p_bridge_leave(b);
+	}
+	if (!ret && t->status == P2P_BRIDGE_OK)
+		ret = vector_out(t, vector);
+	kvfree(vector);
 	return ret;
 }
 
@@ -385,22 +440,24 @@ static const struct {
 	/* Or: arg is a struct p2p_bridge_export, for the file that is made */
 	int (*export)(struct p2p_file *f, void *arg, struct file **made);
 	u8 size;
-	bool enters;		/* the gate, by itself */
+	/* The gate, by itself: calls that touch a program's memory, or wait */
+	bool enters;
 } calls[] = {
 #define CALL(name, function, type, ...)		\
 	[_IOC_NR(P2P_BRIDGE_IOC_ ## name)] =	\
 		{ .function, .size = sizeof(type), __VA_ARGS__ }
 	CALL(IDENTIFY, call = do_identify, struct p2p_bridge_identify),
-	CALL(MEMBERS, call = do_members, struct p2p_bridge_list),
-	CALL(WINDOWS, call = do_windows, struct p2p_bridge_list),
-	CALL(PAIRS, call = do_pairs, struct p2p_bridge_list),
+	CALL(MEMBERS, call = do_members, struct p2p_bridge_list, .enters = true),
+	CALL(WINDOWS, call = do_windows, struct p2p_bridge_list, .enters = true),
+	CALL(PAIRS, call = do_pairs, struct p2p_bridge_list, .enters = true),
 	CALL(SHARE, call = do_share, struct p2p_bridge_share),
 	CALL(UNSHARE, call = do_unshare, struct p2p_bridge_window, .enters = true),
 	CALL(ATTACH, call = do_attach, struct p2p_bridge_attach),
 	CALL(DETACH, call = do_detach, struct p2p_bridge_window),
 	CALL(DMA_BUF, export = do_dma_buf, struct p2p_bridge_export),
 	CALL(MEMORY, export = do_memory, struct p2p_bridge_export),
-	CALL(TRANSLATE, call = do_translate, struct p2p_bridge_translate),
+	CALL(TRANSLATE, call = do_translate, struct p2p_bridge_translate,
+	     .enters = true),
 	CALL(BUS_RELEASE, call = do_bus_release, struct p2p_bridge_bus_release),
 #undef CALL
 };
