@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -464,6 +465,7 @@ static const struct {
 
 /* Room for the largest structure */
 #define ARG_BYTES	96
+static_assert(sizeof(struct p2p_bridge_translate) <= ARG_BYTES);
 
 static int call(struct p2p_file *f, unsigned int nr, void *arg,
 		struct file **made)
@@ -533,6 +535,7 @@ static long chardev_ioctl(struct file *file, unsigned int cmd,
 	    nr >= ARRAY_SIZE(calls) ||
 	    _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
 		return -ENOTTY;
+	nr = array_index_nospec(nr, ARRAY_SIZE(calls));
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;
 	if (size < calls[nr].size || size > PAGE_SIZE)

@@ -150,11 +150,15 @@ static int bridge_query(struct p2p_bridge *b)
 	return ret;
 }
 
+/* As specified; a device that asks for more does not get it. */
+#define REVOKE_MS_MAX	10000u
+
 /* What we compute with must fit the aperture. */
 static int bridge_check_limits(struct p2p_bridge *b)
 {
 	u64 aperture = pci_resource_len(b->pdev, P2P_BRIDGE_BAR_APERTURE);
 
+	b->revoke_ms = min(b->revoke_ms, REVOKE_MS_MAX);
 	if (b->slot_shift < PAGE_SHIFT || b->slot_shift > 30 || !b->slots ||
 	    (u64)b->slots << b->slot_shift > aperture ||
 	    b->page_shift > b->slot_shift || !b->max_vector ||

@@ -283,6 +283,16 @@ static void fail(struct p2p_bridge *b, const char *why)
 	queue_work(p2p_workqueue, &b->restart);
 }
 
+/* The interrupt may be what is missing; or the time: it was a pause of the VM. */
+static void late(struct p2p_bridge *b, struct p2p_command *cmd)
+{
+	p2p_ring_completions(b);
+	if (try_wait_for_completion(&cmd->done))
+		return;
+	fail(b, "no answer");
+	wait_for_completion(&cmd->done);
+}
+
 /**
  * p2p_execute - have the device execute commands, in their order
  * @b: the bridge, whose gate the caller holds
@@ -302,10 +312,8 @@ int p2p_execute(struct p2p_bridge *b, struct p2p_command *cmds, unsigned int n)
 		init_completion(&cmds[i].done);
 	wait_event(b->ring.space, give(b, cmds, n));
 	for (i = 0; i < n; i++) {
-		if (!wait_for_completion_timeout(&cmds[i].done, timeout)) {
-			fail(b, "no answer");
-			wait_for_completion(&cmds[i].done);
-		}
+		if (!wait_for_completion_timeout(&cmds[i].done, timeout))
+			late(b, &cmds[i]);
 		ret = ret ?: cmds[i].error;
 	}
 	return ret;
@@ -356,9 +364,13 @@ void p2p_ring_completions(struct p2p_bridge *b)
 	spin_lock_irqsave(&ring->lock, flags);
 	while (ring->running) {
 		tail = index_read(ring, P2P_BRIDGE_COMPLETION_TAIL);
-		/* Nothing, or nonsense: then the commands time out. */
+		/*
+		 * Nothing, or nonsense: then the commands time out.  More than
+		 * was given is nonsense, so that this comes to an end.
+		 */
 		if (tail == ring->completion_head ||
-		    tail - ring->completion_head > P2P_COMMANDS)
+		    tail - ring->completion_head >
+		    ring->command_tail - ring->completion_head)
 			break;
 		/* Entries are read after the tail that covers them. */
 		dma_rmb();

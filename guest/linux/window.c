@@ -112,13 +112,14 @@ found:
 static int take_slots(struct p2p_window *w)
 {
 	struct p2p_bridge *b = w->bridge;
-	u64 n = DIV_ROUND_UP_ULL(w->length, 1ULL << b->slot_shift);
-	int ret = -ENOSPC;
-	u32 slot;
+	u32 n, slot;
+	int ret;
 
+	if (w->length > (u64)b->slots << b->slot_shift)
+		return -ENOSPC;
+	n = DIV_ROUND_UP_ULL(w->length, 1ULL << b->slot_shift);
 	mutex_lock(&b->lock);
-	if (n <= b->slots)
-		ret = find_slots(b, n, &slot);
+	ret = find_slots(b, n, &slot);
 	if (!ret) {
 		bitmap_set(b->slots_used, slot, n);
 		w->slot = slot;
@@ -187,10 +188,14 @@ static struct p2p_window *window_alloc(struct p2p_bridge *b)
 struct p2p_window *p2p_window_share(struct p2p_bridge *b,
 				    const struct p2p_bridge_share *arg)
 {
-	struct p2p_window *w = window_alloc(b);
+	struct p2p_window *w;
 	struct p2p_command cmd;
 	int ret;
 
+	/* Nothing to compute with, should a device not mind */
+	if (!arg->length)
+		return ERR_PTR(-EINVAL);
+	w = window_alloc(b);
 	if (!w)
 		return ERR_PTR(-ENOMEM);
 	p2p_command_init(&cmd, P2P_BRIDGE_OP_SHARE);
