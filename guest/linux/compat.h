@@ -36,6 +36,10 @@ static inline struct dev_pagemap *p2p_page_pgmap(struct page *page)
 #define p2p_page_pgmap(page) page_pgmap(page)
 #endif
 
+/* Before 6.2 a P2PDMA page that is given back goes nowhere, with a warning. */
+#define P2P_HAS_P2PDMA (IS_ENABLED(CONFIG_PCI_P2PDMA) && \
+			LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0))
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
 #define P2P_IMPORT_DMA_BUF MODULE_IMPORT_NS(DMA_BUF)
 #else

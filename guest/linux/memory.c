@@ -208,7 +208,7 @@ static int make_p2pdma(struct p2p_window *w)
 	struct range range;
 	int ret;
 
-	if (!IS_ENABLED(CONFIG_PCI_P2PDMA))
+	if (!P2P_HAS_P2PDMA)
 		return -EOPNOTSUPP;
 	ret = check_range(w, &range);
 	if (ret)
@@ -441,7 +441,7 @@ static int suits_p2pdma(struct p2p_bridge *b, u32 client, bool *suits)
 	struct pci_dev *pdev;
 
 	*suits = false;
-	if (!client || !IS_ENABLED(CONFIG_PCI_P2PDMA))
+	if (!client || !P2P_HAS_P2PDMA)
 		return 0;
 	pdev = pci_get_domain_bus_and_slot(client >> 16, client >> 8 & 0xff,
 					   client & 0xff);
