@@ -57,7 +57,8 @@ int p2p_bridge_enter(struct p2p_bridge *b)
 	enum p2p_state state;
 
 	for (;;) {
-		down_read(&b->gate);
+		if (down_read_killable(&b->gate))
+			return -EINTR;
 		state = b->state;
 		if (state == P2P_RUNNING)
 			return 0;
