@@ -152,13 +152,9 @@ static void catch_up(struct p2p_bridge *b)
 	p2p_event_tell(b, &lost);
 }
 
-static void handle(struct p2p_bridge *b, const struct p2p_bridge_event *event,
-		   bool *changed)
+static void handle(struct p2p_bridge *b, const struct p2p_bridge_event *event)
 {
 	switch (event->type) {
-	case P2P_BRIDGE_EVENT_CHANGED:
-		*changed = true;
-		break;
 	case P2P_BRIDGE_EVENT_REVOKE:
 		p2p_window_host_revokes(b, event->window, true);
 		break;
@@ -173,20 +169,25 @@ void p2p_event_work(struct work_struct *work)
 {
 	struct p2p_bridge *b = container_of(work, struct p2p_bridge,
 					    event_work);
-	struct p2p_bridge_event event;
-	bool changed = false;
+	struct p2p_bridge_event event, changed = { };
 	u32 lost;
 
 	if (p2p_bridge_enter(b))
 		return;
-	while (p2p_ring_event(b, &event))
-		handle(b, &event, &changed);
+	while (p2p_ring_event(b, &event)) {
+		if (event.type == P2P_BRIDGE_EVENT_CHANGED)
+			changed = event;
+		else
+			handle(b, &event);
+	}
 	lost = readl(b->page + P2P_BRIDGE_PAGE_EVENTS_LOST);
 	if (lost != b->events_lost) {
 		b->events_lost = lost;
 		catch_up(b);
-	} else if (changed) {
+	} else if (changed.type) {
 		p2p_topology_refresh(b);
+		/* Who is told, and looks at sysfs, sees what is new. */
+		p2p_event_tell(b, &changed);
 	}
 	p2p_bridge_leave(b);
 }

@@ -199,6 +199,7 @@ static void bridge_stop(struct p2p_bridge *b, enum p2p_state state)
 /* From a device that may have lost all.  The gate is held to write. */
 static void bridge_start(struct p2p_bridge *b)
 {
+	static const struct p2p_bridge_event lost = { };
 	int ret;
 
 	pci_set_master(b->pdev);
@@ -207,6 +208,8 @@ static void bridge_start(struct p2p_bridge *b)
 	if (!ret)
 		ret = p2p_topology_refresh(b);
 	set_state(b, ret ? P2P_BROKEN : P2P_RUNNING);
+	/* Nobody told of what has changed meanwhile. */
+	p2p_event_tell(b, &lost);
 }
 
 /* A command was not answered. */
