@@ -684,7 +684,7 @@ static void test_again(const void *backend)
     decode_off();
     bridge_wait_event_of(&lab->b, P2P_BRIDGE_EVENT_BUS_REVOKED);
     decode_on();
-    expect_refused(INITIATOR, TARGET, P2P_BRIDGE_BUS_UNKNOWN);
+    expect_refused(INITIATOR, TARGET, P2P_BRIDGE_BUS_NOT_NOW);
     release(INITIATOR, TARGET);
     expect_given(INITIATOR, TARGET, 0, PROBE_SIZE);
     expect_warning(false);
