@@ -16,27 +16,15 @@
 #include "hw/p2p/internal.h"
 #include "trace.h"
 
-typedef struct P2PShown {
+struct P2PShown {
     P2PBarWindow *window;
     MemoryRegion *aperture;
     MemoryRegion alias;
     bool visible;
     QTAILQ_ENTRY(P2PShown) next;
-} P2PShown;
+};
 
 static QTAILQ_HEAD(, P2PShown) p2p_shown = QTAILQ_HEAD_INITIALIZER(p2p_shown);
-
-static P2PShown *p2p_shown_find(P2PBarWindow *window)
-{
-    P2PShown *shown;
-
-    QTAILQ_FOREACH(shown, &p2p_shown, next) {
-        if (shown->window == window) {
-            return shown;
-        }
-    }
-    g_assert_not_reached();
-}
 
 void p2p_apertures_sync(void)
 {
@@ -59,7 +47,7 @@ void p2p_apertures_sync(void)
 bool p2p_aperture_is_empty_at(P2PBarWindow *window, MemoryRegionSection *s,
                               uint64_t at)
 {
-    return s->mr == p2p_shown_find(window)->aperture &&
+    return s->mr == window->shown->aperture &&
            s->offset_within_region == window->offset + at;
 }
 
@@ -98,6 +86,7 @@ P2PBarWindow *p2p_aperture_attach(P2PMember *member, int bar,
     shown->window->source = source;
     shown->window->source_offset = source_offset;
     shown->window->source_moves = source->moves;
+    shown->window->shown = shown;
     shown->aperture = aperture;
     QTAILQ_INSERT_TAIL(&p2p_shown, shown, next);
 
@@ -130,7 +119,7 @@ void p2p_aperture_detach(GPtrArray *windows)
 
         trace_p2p_aperture_detach(p2p_device_name(window->owner->dev),
                                   window->offset, window->size);
-        g_ptr_array_add(all, p2p_shown_find(window));
+        g_ptr_array_add(all, window->shown);
         window->lost = true;
     }
     if (windows->len) {

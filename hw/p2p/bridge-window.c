@@ -236,42 +236,36 @@ void p2p_bridges_member_leaves(P2PMember *member)
 
 bool p2p_bridges_revoke(P2PBarWindow *source)
 {
+    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL);
     bool wait = false;
     P2PBridgeDevice *dev;
 
     source->ending = true;
+    /* A machine that stands still cannot answer. */
+    if (!runstate_is_running()) {
+        return false;
+    }
     QTAILQ_FOREACH(dev, &p2p_bridges, next) {
-        if (p2p_bridge_group(dev) == source->owner->group &&
-            runstate_is_running()) {
-            wait |= p2p_bridge_bus_revoke(dev->bus, source);
-        }
+        wait |= p2p_bridge_bus_revoke(dev->bus, source);
         for (unsigned i = 0; i < P2P_BRIDGE_MAX_WINDOWS_VALUE; i++) {
-            /* A machine that stands still cannot answer. */
-            if (dev->targets[i].window && runstate_is_running() &&
-                !dev->targets[i].lost && p2p_bridge_source(dev, i) == source) {
-                wait |= p2p_bridge_revoke(
-                    &dev->bridge, i, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL));
-                p2p_bridge_watch(dev);
+            if (dev->targets[i].window && !dev->targets[i].lost &&
+                p2p_bridge_source(dev, i) == source) {
+                wait |= p2p_bridge_revoke(&dev->bridge, i, now);
             }
         }
+        p2p_bridge_watch(dev);
     }
     return wait;
 }
 
+static void p2p_window_stays(P2PGroup *group, P2PBarWindow *window)
+{
+    window->ending = false;
+}
+
 void p2p_bridges_revoke_end(void)
 {
-    P2PGroup *group;
-    P2PMember *member;
-
-    QTAILQ_FOREACH(group, &p2p_groups, next) {
-        P2P_FOREACH_MEMBER(member, group) {
-            for (guint i = 0; i < member->windows->len; i++) {
-                P2PBarWindow *window = g_ptr_array_index(member->windows, i);
-
-                window->ending = false;
-            }
-        }
-    }
+    p2p_foreach_window(p2p_window_stays);
 }
 
 void coroutine_fn p2p_bridges_wait(P2PGroup *group)

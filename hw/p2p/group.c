@@ -42,6 +42,20 @@ P2PMember *p2p_group_next(P2PGroup *group, P2PMember *after)
     return NULL;
 }
 
+void p2p_foreach_window(void (*fn)(P2PGroup *group, P2PBarWindow *window))
+{
+    P2PGroup *group;
+    P2PMember *owner;
+
+    QTAILQ_FOREACH(group, &p2p_groups, next) {
+        P2P_FOREACH_MEMBER(owner, group) {
+            for (guint i = 0; i < owner->windows->len; i++) {
+                fn(group, g_ptr_array_index(owner->windows, i));
+            }
+        }
+    }
+}
+
 static void p2p_snapshot_free(P2PMapSnapshot *snapshot)
 {
     p2p_map_free(snapshot->map);
@@ -91,22 +105,18 @@ void p2p_group_wake(P2PGroup *group)
     }
 }
 
-/* @shown: those in apertures, whose memory is that of the others */
-static void p2p_locate_all(bool shown)
+static void p2p_locate_own(P2PGroup *group, P2PBarWindow *window)
 {
-    P2PGroup *group;
-    P2PMember *member;
+    if (!window->source) {
+        p2p_window_locate(window);
+    }
+}
 
-    QTAILQ_FOREACH(group, &p2p_groups, next) {
-        P2P_FOREACH_MEMBER(member, group) {
-            for (guint i = 0; i < member->windows->len; i++) {
-                P2PBarWindow *window = g_ptr_array_index(member->windows, i);
-
-                if (shown == !!window->source) {
-                    p2p_window_locate(window);
-                }
-            }
-        }
+/* Those in apertures, whose memory is that of the others */
+static void p2p_locate_shown(P2PGroup *group, P2PBarWindow *window)
+{
+    if (window->source) {
+        p2p_window_locate(window);
     }
 }
 
@@ -125,8 +135,8 @@ int64_t p2p_update(void)
     busy = true;
     do {
         again = false;
-        p2p_locate_all(false);
-        p2p_locate_all(true);
+        p2p_foreach_window(p2p_locate_own);
+        p2p_foreach_window(p2p_locate_shown);
         p2p_iommu_revoke();
         p2p_views_sync();
         out_of_reach = get_clock();

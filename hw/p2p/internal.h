@@ -52,6 +52,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(P2PGroup, P2P_GROUP)
 
 typedef struct P2PView P2PView;
 typedef struct P2PBarWindow P2PBarWindow;
+typedef struct P2PShown P2PShown;
 typedef struct P2PBarMapping P2PBarMapping;
 typedef struct P2PBounce P2PBounce;
 typedef struct P2PPassthrough P2PPassthrough;
@@ -93,6 +94,9 @@ P2PMember *p2p_group_next(P2PGroup *group, P2PMember *after);
     for ((m) = p2p_group_next((g), NULL); (m); (m) = p2p_group_next((g), (m)))
 
 const char *p2p_group_id(P2PGroup *group);
+
+/* All windows of all groups. */
+void p2p_foreach_window(void (*fn)(P2PGroup *group, P2PBarWindow *window));
 
 /* Have those in p2p_bridges_wait() look again.  Any thread with the BQL. */
 void p2p_group_wake(P2PGroup *group);
@@ -245,6 +249,7 @@ struct P2PBarWindow {
     uint64_t source_offset;  /* where it begins in @source */
     unsigned source_moves;   /* see @moves, of @source when it was attached */
     bool lost;               /* @source is not what it was: for good */
+    P2PShown *shown;         /* aperture.c's; NULL unless @source is set */
     bool ending;             /* p2p-unshare waits for guests to let it go */
     /*
      * For device models; revoked and made anew when the window moves.  An

@@ -393,21 +393,6 @@ P2PStuckInfoList *p2p_iommu_stuck_info(P2PGroup *group)
     return list;
 }
 
-static void p2p_foreach_window(void (*fn)(P2PGroup *group,
-                                          P2PBarWindow *window))
-{
-    P2PGroup *group;
-    P2PMember *owner;
-
-    QTAILQ_FOREACH(group, &p2p_groups, next) {
-        P2P_FOREACH_MEMBER(owner, group) {
-            for (guint i = 0; i < owner->windows->len; i++) {
-                fn(group, g_ptr_array_index(owner->windows, i));
-            }
-        }
-    }
-}
-
 static void p2p_revoke_stale(P2PGroup *group, P2PBarWindow *window)
 {
     for (guint i = 0; i < window->installs->len; i++) {
